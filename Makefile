@@ -1,0 +1,67 @@
+# `make help` lists the targets. All of them may be run again at any point.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := operator,trainer,agent,client
+GENERATED := crds charts/checkrein/templates/crds manifests/install.yaml
+NAME ?= dev
+.DEFAULT_GOAL := help
+
+.PHONY: help venv generate verify check test-unit test images cluster-up cluster-down demo demo-down clean clean-cache
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(BIN)/complete ## Make the development environment in .venv
+
+# A marker after the last step: an interrupted installation is done again.
+$(BIN)/complete: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' --group dev
+	@touch $@
+
+generate: venv ## Write the CRDs and manifests/install.yaml from the code and the chart
+	$(BIN)/python -m checkrein.api.crds write
+	$(BIN)/python -m tests.charts.render
+
+verify: generate ## Fail if what is generated is not what is committed
+	@git status --porcelain -- $(GENERATED) | { ! grep . ; } \
+		|| { echo 'These generated files are not committed: run `make generate` and commit them.'; exit 1; }
+
+check: venv ## Check format, lint, types, layers and the chart
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/cluster tests/demo tests/e2e tests/conftest.py
+	PYTHONPATH=operator $(BIN)/lint-imports
+	$$($(BIN)/python -m tests.cluster.binaries helm) lint --quiet charts/checkrein --values manifests/minio/values.yaml
+
+test-unit: venv ## Run the tests that need no service, in seconds
+	$(BIN)/pytest -m 'not store and not controlplane and not cluster and not learning'
+
+test: venv ## Run all tests, those on a real cluster included
+	$(BIN)/pytest
+
+images: venv ## Build the images of this checkout
+	$(BIN)/python -m tests.cluster images
+
+cluster-up: venv ## Bring up a local cluster with the images (NAME=dev)
+	$(BIN)/python -m tests.cluster up --name $(NAME)
+
+cluster-down: venv ## Take the local cluster down (NAME=dev)
+	$(BIN)/python -m tests.cluster down --name $(NAME)
+
+demo: venv ## Show the whole story on a local cluster
+	$(BIN)/python -m tests.demo
+
+demo-down: venv ## Take the demo's cluster down
+	$(BIN)/python -m tests.demo down
+
+clean: ## Remove what was made in the checkout (slow products stay in ~/.cache/checkrein)
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find operator tests -name __pycache__ -prune -exec rm -rf {} +
+	find . -maxdepth 2 -name '*.egg-info' -prune -exec rm -rf {} +
+
+clean-cache: ## Remove the slow products, too: programs, images (no node may be running)
+	$(BIN)/python -m tests.cluster forget

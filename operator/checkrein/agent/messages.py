@@ -1,0 +1,155 @@
+"""The messages of `/v1/act`, and how bytes become one (msgspec). Unknown fields are refused: they would be ignored."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from checkrein.agent.problems import Problem, invalid
+from checkrein.agent.validation import Array, SpaceError, checker, element_shape, json_type
+from checkrein.api.spaces import Space
+
+Ending = Literal["terminated", "truncated", "aborted"]
+ENDINGS: tuple[Ending, ...] = ("terminated", "truncated", "aborted")
+
+ENVELOPE_BYTES = 16 * 1024
+BYTES_PER_ELEMENT = 32  # "-1.2345678901234567e-308, " and room for white space
+_MSGSPEC_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<field>.*)`)?$", re.DOTALL)
+_UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>.*)`", re.DOTALL)
+
+
+class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A request. `reward` is that of the previous action; an ending needs no observation, and gets no action."""
+
+    observation: Any = msgspec.UNSET
+    reward: float | None = None
+    episode: str | None = None
+    terminated: bool = False
+    truncated: bool = False
+    aborted: bool = False
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the episode ended, if it did."""
+        return next((name for name in ENDINGS if getattr(self, name)), None)
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """An answer with an action. `episode` goes into the next request of this episode."""
+
+    action: Any
+    episode: str
+    decision: str
+    policy: str
+    explored: bool = False
+    shielded: bool = False
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The answer to an ending."""
+
+    ended: Ending
+    steps: int
+    policy: str
+
+
+encode = msgspec.json.Encoder().encode
+
+
+class Reader:
+    """Reads requests whose observations belong to one space."""
+
+    def __init__(self, space: Space) -> None:
+        request = msgspec.defstruct(
+            "Act",
+            [("observation", json_type(space) | msgspec.UnsetType, msgspec.UNSET)],
+            bases=(Act,),
+            forbid_unknown_fields=True,
+            frozen=True,
+        )
+        decoder: msgspec.json.Decoder[Act] = msgspec.json.Decoder(request)
+        self._decode = decoder.decode
+        self._check = checker(space)
+        self._describe = space.describe()
+        elements = math.prod(element_shape(space))
+        self.limit = ENVELOPE_BYTES + BYTES_PER_ELEMENT * elements
+
+    def request(self, body: bytes) -> Act:
+        """The request. Raises Problem, which names the field at fault."""
+        try:
+            act = self._decode(body)
+        except msgspec.ValidationError as error:
+            raise self._wrong_shape(str(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise malformed(body, error) from error
+        return _consistent(act)
+
+    def observation(self, act: Act) -> Array:
+        """The observation as an array of the space. Raises Problem."""
+        if act.observation is msgspec.UNSET:
+            raise invalid("missing-field", f"observation is missing; send one of {self._describe}", "observation")
+        try:
+            return self._check(act.observation)
+        except SpaceError as error:
+            field = "observation" + "".join(f"[{i}]" for i in error.index or ())
+            raise invalid("out-of-space", f"{field}: {error}", field) from error
+
+    def _wrong_shape(self, message: str) -> Problem:
+        found = _MSGSPEC_MESSAGE.match(message)
+        what, field = (found["what"], found["field"] or "") if found else (message, "")
+        if unknown := _UNKNOWN_FIELD.search(message):
+            return invalid("unknown-field", f"{message}; it would be ignored, leave it out", unknown["field"][:64])
+        if field.startswith("observation"):
+            what += f"; observations belong to {self._describe}"
+        return invalid("wrong-shape", f"{field or 'the body'}: {what}", field)
+
+
+def _consistent(act: Act) -> Act:
+    """What the types cannot say. Raises Problem."""
+    if act.reward is not None and act.episode is None:
+        raise invalid(
+            "no-episode", "reward belongs to the previous action, so it needs the episode's token in episode", "reward"
+        )
+    if act.ending is not None and act.episode is None:
+        raise invalid("no-episode", f"{act.ending} ends an episode, so it needs the episode's token", "episode")
+    if sum(getattr(act, name) for name in ENDINGS) > 1:
+        raise invalid("two-endings", "an episode ends in one way: set one of " + ", ".join(ENDINGS), "terminated")
+    return act
+
+
+def malformed(body: bytes, error: Exception) -> Problem:
+    """Why a body is no JSON. Python's own encoder writes NaN and Infinity, so those get a name and a place."""
+    field = _not_finite(body)
+    if field is not None:
+        return invalid("not-finite", f"{field}: NaN and infinities are no JSON numbers; send finite values", field)
+    return invalid("malformed", f"the body is not JSON: {error!s:.200}")
+
+
+class _NotFinite:
+    """Stands for a NaN or an infinity in a parsed body."""
+
+
+def _not_finite(body: bytes) -> str | None:
+    """Path of the first NaN or infinity in what is otherwise JSON."""
+    if b"NaN" not in body and b"Infinity" not in body:
+        return None
+    try:
+        return _path(json.loads(body, parse_constant=lambda _: _NotFinite))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _path(value: Any, prefix: str = "") -> str | None:
+    if value is _NotFinite:
+        return prefix[:64] or "the body"
+    if isinstance(value, dict):
+        children = [(f"{prefix}.{key}" if prefix else key, child) for key, child in value.items()]
+    elif isinstance(value, list):
+        children = [(f"{prefix}[{i}]", child) for i, child in enumerate(value)]
+    else:
+        return None
+    return next((found for path, child in children if (found := _path(child, path)) is not None), None)

@@ -1,0 +1,1 @@
+"""The four resources and the contracts between processes. No clock, no network."""

@@ -1,0 +1,46 @@
+"""Which algorithm can act in which spaces: the one table that planner and trainer share.
+
+Hyperparameters are not listed: the library's own signature judges them, in the trainer, before a step is spent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from checkrein.api.spaces import Interface
+
+AlgorithmName = Literal["PPO", "DQN"]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What the planner needs to know of an algorithm (Stable-Baselines3, documentation, "RL Algorithms")."""
+
+    name: AlgorithmName
+    actions: frozenset[str]
+    observations: frozenset[str] = frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary"})
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    a.name: a
+    for a in (
+        Algorithm("PPO", actions=frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary"})),
+        Algorithm("DQN", actions=frozenset({"Discrete"})),
+    )
+}
+assert set(ALGORITHMS) == set(get_args(AlgorithmName))
+
+
+def misfit(name: str, interface: Interface) -> str:
+    """Why the algorithm cannot act in these spaces, as a sentence with the mend; empty where it can."""
+    algorithm = ALGORITHMS[name]
+    for role, space, allowed in (
+        ("action", interface.action, algorithm.actions),
+        ("observation", interface.observation, algorithm.observations),
+    ):
+        if space.type not in allowed:
+            able = sorted(a.name for a in ALGORITHMS.values() if space.type in getattr(a, f"{role}s"))
+            mend = f"use {' or '.join(able)}" if able else "no algorithm of this release can"
+            return f"spec.algorithm.name: {name} cannot act in {role} space {space.describe()}; {mend}"
+    return ""

@@ -1,0 +1,185 @@
+"""What the operator hands a pod, and what the pod reports back.
+
+A task travels as JSON in one environment variable, credentials as a mounted file (they are renewed while the
+pod runs), a report as the container's termination message (4,096 bytes at most).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from checkrein.api.environment import Findings, RLEnvironmentSpec
+from checkrein.api.meta import Count, Digest, FileReference, Message, Model, Name, ShortText
+from checkrein.api.spaces import Interface
+from checkrein.api.training import CheckpointStatus, Progress, TrainingJobSpec
+
+TASK_VARIABLE = "CHECKREIN_TASK"
+CREDENTIALS_FILE = "/var/run/checkrein/store/credentials.json"
+TOKEN_KEY_FILE = "/var/run/checkrein/token/key"  # noqa: S105 - a path
+REPORT_FILE = "/dev/termination-log"
+REPORT_LIMIT = 4096
+SERVING_PORT = 8080  # trainer: progress; agent: decisions
+MANAGEMENT_PORT = 8081  # agent: /livez, /readyz, /metrics, /status
+AUDIENCE = "checkrein.dev"
+
+Prefix = Annotated[str, StringConstraints(max_length=512, pattern=r"^([^/].*/)?$")]
+
+
+class StoreLocation(Model):
+    """Where a pod reads and writes. Prefixes end in a slash."""
+
+    endpoint: str
+    secure: bool = True
+    region: str = "us-east-1"
+    bucket: str
+    read_prefix: Prefix = ""
+    write_prefix: Prefix = ""
+
+
+class StoreCredentials(Model):
+    """A short-lived session, as mounted at `CREDENTIALS_FILE`; read again when it is about to expire."""
+
+    access_key: str
+    secret_key: str
+    session_token: str | None = None
+    expiration: AwareDatetime | None = None
+
+
+class Failure(Model):
+    """Why a pod gave up."""
+
+    reason: ShortText = Field(description="CamelCase, becomes the condition's reason.")
+    message: Message = Field(description="A sentence that names the field and the mend.")
+    permanent: bool = Field(default=False, description="Another attempt would fail the same way.")
+
+
+class ProbeTask(Model):
+    """Check one environment."""
+
+    environment: RLEnvironmentSpec
+    timeout_seconds: Annotated[int, Field(ge=1)] = 120
+
+
+class ProbeReport(Model):
+    """`failure` is set where the environment cannot be used; `findings` hold whatever was learnt."""
+
+    failure: Failure | None = None
+    interface: Interface | None = None
+    findings: Findings = Findings()
+    packages: Digest | None = Field(default=None, description="Over the names and versions installed in the image.")
+
+
+class JobIdentity(Model):
+    """The TrainingJob a pod works for."""
+
+    cluster: str
+    namespace: str
+    name: Name
+    uid: str
+
+
+class TrainingTask(Model):
+    """Train one attempt: resume from the newest good checkpoint below `store.read_prefix`, export, report."""
+
+    job: JobIdentity
+    attempt: Count
+    environment: RLEnvironmentSpec
+    interface: Interface
+    spec: TrainingJobSpec
+    store: StoreLocation
+
+
+class TrainingProgress(Model):
+    """Answer of the trainer's `GET /progress`."""
+
+    progress: Progress
+    checkpoint: CheckpointStatus | None = None
+
+
+class TrainingReport(Model):
+    """`manifest` is the exported artifact's (`PolicyManifest`), set exactly where `failure` is not."""
+
+    failure: Failure | None = None
+    manifest: FileReference | None = None
+    progress: Progress | None = None
+    checkpoint: CheckpointStatus | None = None
+
+
+class EvaluationTask(Model):
+    """Play the exported artifact on seeds that training never saw."""
+
+    job: JobIdentity
+    attempt: Count
+    environment: RLEnvironmentSpec
+    interface: Interface
+    episodes: Annotated[int, Field(ge=1)]
+    manifest: FileReference
+    store: StoreLocation
+
+
+class EvaluationResults(Model):
+    """The stored file that `EvaluationReport.results` points to. Episode i was started with `seeds[i]`."""
+
+    manifest: Digest
+    seeds: list[int]
+    returns: list[float]
+    lengths: list[int]
+
+
+class EvaluationReport(Model):
+    """`results` is set exactly where `failure` is not."""
+
+    failure: Failure | None = None
+    results: FileReference | None = None
+
+
+class ManifestFile(Model):
+    """A file of an artifact. `key` and `version_id` are set once it is published."""
+
+    path: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[a-zA-Z0-9._-]+$")]
+    digest: Digest
+    size: Annotated[int, Field(ge=0)]
+    key: str | None = None
+    version_id: str | None = None
+
+
+class PolicyManifest(Model):
+    """What a policy consists of. Its canonical JSON is what gets a digest, and later a signature."""
+
+    schema_version: str = "checkrein.dev/policy/v1"
+    files: list[ManifestFile] = Field(min_length=1, max_length=64)
+    interface: Interface
+    algorithm: str
+    acting: str = "Deterministic"
+    opset: int
+
+
+class AgentTask(Model):
+    """Serve one AgentDeployment. The replica's own name is the pod's, in POD_NAME."""
+
+    cluster: str
+    namespace: str
+    name: Name
+    store: StoreLocation
+
+
+class LoadedPolicy(Model):
+    """What came of loading one version at a replica."""
+
+    name: Name
+    digest: Digest
+    ready: bool
+    reason: ShortText = ""
+    message: Message = ""
+    permanent: bool = Field(default=False, description="The bytes or the interface are at fault, not the way to them.")
+
+
+class AgentReport(Model):
+    """Answer of a replica's `GET /status` on the management port."""
+
+    epoch: Count = 0
+    generation: Count = 0
+    acting: Name | None = None
+    policies: list[LoadedPolicy] = Field(default_factory=list)

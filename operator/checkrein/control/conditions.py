@@ -1,0 +1,73 @@
+"""Shorthand for planners: a status with one condition more, and what its transitions tell people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeVar
+
+from checkrein.api import conditions
+from checkrein.api.meta import Condition, Model, ObjectMeta
+
+
+class Conditioned(Protocol):
+    """A status with conditions."""
+
+    @property
+    def conditions(self) -> list[Condition]: ...
+
+
+S = TypeVar("S", bound=Model)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes conditions of one object at one moment."""
+
+    metadata: ObjectMeta
+    now: datetime
+
+    def put(self, status: S, type_: str, value: bool | None, reason: str, message: str, **fields: Any) -> S:
+        """The status with this condition, these fields and the generation it speaks of."""
+        listed = conditions.put(
+            status.conditions,  # type: ignore[attr-defined]
+            type_,
+            value,
+            reason,
+            message,
+            generation=self.metadata.generation,
+            now=self.now,
+        )
+        return status.model_copy(
+            update={"conditions": listed, "observed_generation": self.metadata.generation, **fields}
+        )
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change worth an Event."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+_SILENT = frozenset({"Stalled", "Failed"})  # say again what Ready and Complete say
+# Not True for these reasons is as it should be; for all others it is bad news.
+_IN_ORDER = frozenset(
+    {"Probing", "Training", "Evaluating", "Publishing", "Complete", "ScaledToZero", "NoPolicy", "EnvironmentNotReady"}
+)
+
+
+def transitions(before: list[Condition], after: list[Condition]) -> list[Transition]:
+    """One for each condition whose status or reason changed."""
+    old = {c.type: (c.status, c.reason) for c in before}
+    return [
+        Transition("Warning" if _is_bad(c) else "Normal", c.reason, c.message)
+        for c in after
+        if c.type not in _SILENT and old.get(c.type) != (c.status, c.reason)
+    ]
+
+
+def _is_bad(condition: Condition) -> bool:
+    return condition.status != "True" and condition.reason not in _IN_ORDER

@@ -1,0 +1,122 @@
+"""One controller for each kind: its model, what its planner observes, whom a change of it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from checkrein.api.deployment import AgentDeployment
+from checkrein.api.environment import RLEnvironment
+from checkrein.api.meta import Model
+from checkrein.api.names import OWNER_KIND, OWNER_NAME
+from checkrein.api.policy import PolicyVersion
+from checkrein.api.training import TrainingJob
+from checkrein.control import environment, policy, rollout
+from checkrein.control.cache import Cache, Key, Raw, key_of
+from checkrein.control.children import JobView, job_view, pod_view
+from checkrein.control.plan import Planner
+from checkrein.control.settings import Settings
+from checkrein.control.training import planner as training
+from checkrein.control.training.state import Observed as TrainingObserved
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where observations come from."""
+
+    cache: Cache
+    settings: Settings
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Controller:
+    """How one kind is reconciled. `main` is the condition that tells what keeps it."""
+
+    model: type[Model]
+    main: str
+    observe: Callable[[Any, Scope], Any]
+    plan: Planner
+
+
+def _jobs(uid: str, scope: Scope) -> dict[str, JobView]:
+    pods = scope.cache.children(uid, "Pod")
+    views = (job_view(job, pods) for job in scope.cache.children(uid, "Job"))
+    return {view.name: view for view in views}
+
+
+def _observe_environment(env: RLEnvironment, scope: Scope) -> environment.Observed:
+    return environment.Observed(jobs=_jobs(env.metadata.uid, scope), settings=scope.settings)
+
+
+def _observe_training(job: TrainingJob, scope: Scope) -> TrainingObserved:
+    raw = scope.cache.get(Key("RLEnvironment", job.metadata.namespace, job.spec.environment_ref.name))
+    return TrainingObserved(
+        environment=RLEnvironment.model_validate(raw) if raw else None,
+        jobs=_jobs(job.metadata.uid, scope),
+        settings=scope.settings,
+        cluster=scope.cluster,
+    )
+
+
+def _observe_policy(version: PolicyVersion, scope: Scope) -> policy.Observed:
+    raw = scope.cache.in_namespace("AgentDeployment", version.metadata.namespace)
+    return policy.Observed(deployments=[AgentDeployment.model_validate(r) for r in raw], settings=scope.settings)
+
+
+def _observe_agent(agent: AgentDeployment, scope: Scope) -> rollout.Observed:
+    children = scope.cache.children(agent.metadata.uid)
+    raw = scope.cache.get(Key("PolicyVersion", agent.metadata.namespace, agent.spec.policy_version))
+    return rollout.Observed(
+        versions={agent.spec.policy_version: PolicyVersion.model_validate(raw)} if raw else {},
+        children={(c["kind"], c["metadata"]["name"]): c for c in children},
+        pods=[pod_view(c) for c in children if c["kind"] == "Pod"],
+        settings=scope.settings,
+        cluster=scope.cluster,
+    )
+
+
+CONTROLLERS: dict[str, Controller] = {
+    "RLEnvironment": Controller(RLEnvironment, "Ready", _observe_environment, environment.plan),
+    "TrainingJob": Controller(TrainingJob, "Complete", _observe_training, training.plan),
+    "PolicyVersion": Controller(PolicyVersion, "Verified", _observe_policy, policy.plan),
+    "AgentDeployment": Controller(AgentDeployment, "Progressing", _observe_agent, rollout.plan),
+}
+
+
+def concerned(obj: Raw, cache: Cache) -> Iterable[Key]:
+    """Whom to reconcile when this object appears, changes or goes away."""
+    kind, meta = obj["kind"], obj["metadata"]
+    namespace, name = meta.get("namespace", ""), meta["name"]
+    if kind in CONTROLLERS:
+        yield key_of(obj)
+    else:
+        labels = meta.get("labels", {})
+        if OWNER_KIND in labels and OWNER_NAME in labels:
+            yield Key(labels[OWNER_KIND], namespace, labels[OWNER_NAME])
+    if kind == "RLEnvironment":
+        yield from (
+            key_of(job)
+            for job in cache.in_namespace("TrainingJob", namespace)
+            if job["spec"]["environmentRef"]["name"] == name
+        )
+    elif kind == "PolicyVersion":
+        yield from (
+            key_of(agent)
+            for agent in cache.in_namespace("AgentDeployment", namespace)
+            if agent["spec"]["policyVersion"] == name
+        )
+    elif kind == "AgentDeployment":
+        yield from _policies_of(AgentDeployment.model_validate(obj), cache)
+
+
+def _policies_of(agent: AgentDeployment, cache: Cache) -> Iterable[Key]:
+    """PolicyVersions that it uses, or that say that it does."""
+    namespace, entry = agent.metadata.namespace, policy.user(agent)
+    lives = cache.get(Key("AgentDeployment", namespace, agent.metadata.name)) is not None
+    used = policy.names_used(agent) if lives else frozenset()
+    for version in cache.in_namespace("PolicyVersion", namespace):
+        said = version.get("status", {}).get("usedBy", ())
+        if (version["metadata"]["name"] in used) != (entry in said):
+            yield key_of(version)

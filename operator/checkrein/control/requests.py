@@ -1,0 +1,113 @@
+"""The questions that planners ask. Each is answered in `world.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from checkrein.api.meta import FileReference
+from checkrein.api.policy import Artifact
+from checkrein.api.spaces import Interface
+from checkrein.api.tasks import AgentReport, EvaluationResults, StoreLocation, TrainingProgress
+from checkrein.control.children import JobView
+from checkrein.control.plan import Request
+
+# A reference as in metadata.ownerReferences, as sorted pairs, so that a request can be a dictionary's key.
+Owner = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class ReadProgress(Request[TrainingProgress]):
+    """How far is the trainer at this address?"""
+
+    address: str
+
+
+@dataclass(frozen=True)
+class ReadAgent(Request[AgentReport]):
+    """What has the replica at this address loaded, and who acts there?"""
+
+    address: str
+
+
+@dataclass(frozen=True)
+class ReadJob(Request[JobView | None]):
+    """The Job and its pod as they are now, by reads that no cache can answer; None where there is no such Job."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class EnsureSession(Request[str]):
+    """A Secret of this name holds store credentials for this location that are far from their expiry.
+
+    The answer is the Secret's name.
+    """
+
+    namespace: str
+    name: str
+    role: str
+    location: StoreLocation
+    owner: Owner
+
+
+@dataclass(frozen=True)
+class EnsureTokenKey(Request[str]):
+    """A Secret of this name holds a random key. The answer is the Secret's name."""
+
+    namespace: str
+    name: str
+    owner: Owner
+
+
+@dataclass(frozen=True)
+class ReserveEvaluation(Request[int]):
+    """How many evaluations of this policy and environment came before this owner's? Counts this one for good."""
+
+    namespace: str
+    policy: str
+    environment_digest: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class ReadResults(Request[EvaluationResults]):
+    """What the evaluator stored, verified by digest."""
+
+    results: FileReference
+
+
+@dataclass(frozen=True)
+class PublishArtifact(Request[Artifact]):
+    """Copy an attempt's verified artifact to where policies live for good."""
+
+    manifest: FileReference
+
+
+@dataclass(frozen=True)
+class ReserveVersion(Request[int]):
+    """The policy's next number, never used before; the same owner gets its own again."""
+
+    namespace: str
+    policy: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class VerifyArtifact(Request[Interface]):
+    """Are the bytes in the store what the digests say? The answer is the interface that the manifest names."""
+
+    artifact: Artifact
+
+
+@dataclass(frozen=True)
+class PruneCheckpoints(Request[int]):
+    """Keep the newest complete checkpoints below this prefix, delete the others; how many were deleted?
+
+    `newest` is the step of the newest one: asking again makes sense only when it has moved.
+    """
+
+    prefix: str
+    keep: int
+    newest: int

@@ -1,0 +1,59 @@
+"""What an installation decides: read once at start from the file that the chart mounts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from checkrein.api.meta import Image, Model
+from checkrein.api.tasks import StoreLocation
+
+SETTINGS_VARIABLE = "CHECKREIN_SETTINGS"
+SETTINGS_FILE = "/etc/checkrein/settings.json"
+
+
+class StoreSettings(Model):
+    """The S3 service. Credentials come from a Secret of their own."""
+
+    endpoint: str = Field(description="host:port of the S3 service.")
+    secure: bool = True
+    region: str = "us-east-1"
+    policies_bucket: str = "checkrein-policies"
+    runs_bucket: str = "checkrein-runs"
+
+    def location(self, bucket: str, *, read_prefix: str = "", write_prefix: str = "") -> StoreLocation:
+        """A bucket of it, as those who read and write there are told."""
+        return StoreLocation(
+            endpoint=self.endpoint,
+            secure=self.secure,
+            region=self.region,
+            bucket=bucket,
+            read_prefix=read_prefix,
+            write_prefix=write_prefix,
+        )
+
+
+class Images(Model):
+    """Default images of the pods that the operator creates."""
+
+    trainer: Image
+    agent: Image
+
+
+class Settings(Model):
+    """The operator's settings."""
+
+    store: StoreSettings
+    images: Images
+    image_pull_policy: str = "IfNotPresent"
+    probe_timeout_seconds: int = Field(default=120, ge=5)
+    resync_seconds: float = Field(default=30, gt=0, description="Between two comparisons of the cache with a list.")
+    progress_seconds: float = Field(default=2, gt=0, description="Between two readings of a trainer's progress.")
+    verify_seconds: float = Field(default=300, gt=0, description="Between two verifications of a PolicyVersion.")
+
+
+def load() -> Settings:
+    """The settings from the file that CHECKREIN_SETTINGS names. Raises pydantic.ValidationError, OSError."""
+    return Settings.model_validate_json(Path(os.environ.get(SETTINGS_VARIABLE, SETTINGS_FILE)).read_bytes())

@@ -1,0 +1,83 @@
+"""The store as the operator uses it: its two buckets, opened once, and the sessions that it mints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from checkrein.api.meta import FileReference
+from checkrein.api.policy import Artifact
+from checkrein.api.spaces import Interface
+from checkrein.api.tasks import EvaluationResults, StoreCredentials
+from checkrein.control.requests import EnsureSession, PruneCheckpoints, ReserveEvaluation, ReserveVersion
+from checkrein.control.settings import Settings
+from checkrein.store import artifacts, keys, reservations, sessions
+from checkrein.store.client import Store
+from checkrein.store.credentials import from_file
+
+RUN_SECONDS = 3600
+# Replicas must be able to start again while the operator is away for a weekend.
+AGENT_SECONDS = 7 * 24 * 3600
+RESULTS_LIMIT = 64 * 2**20
+
+
+class Stores:
+    """Synchronous; call it from a thread. Raises StoreError."""
+
+    def __init__(self, settings: Settings, cluster: str, credentials: Path) -> None:
+        self._credentials: Callable[[], StoreCredentials] = from_file(credentials)
+        self._cluster = cluster
+        store = settings.store
+        self.runs = Store(store.location(store.runs_bucket), self._credentials)
+        self.policies = Store(store.location(store.policies_bucket), self._credentials)
+
+    def mint(self, request: EnsureSession) -> StoreCredentials:
+        """A session with the rights of the request's role."""
+        build, seconds = {
+            "run": (sessions.run_policy, RUN_SECONDS),
+            "agent": (sessions.agent_policy, AGENT_SECONDS),
+        }[request.role]
+        return sessions.mint(request.location, self._credentials(), build(request.location), seconds)
+
+    def reserve_evaluation(self, request: ReserveEvaluation) -> int:
+        """Evaluations that came before this one."""
+        number = reservations.reserve_evaluation(
+            self.policies,
+            self._cluster,
+            request.namespace,
+            request.policy,
+            request.environment_digest,
+            request.owner,
+        )
+        return number - 1
+
+    def reserve_version(self, request: ReserveVersion) -> int:
+        """The policy's next number, or the one that this owner has."""
+        return reservations.reserve_version(
+            self.policies, self._cluster, request.namespace, request.policy, request.owner
+        )
+
+    def prune(self, request: PruneCheckpoints) -> int:
+        """Delete all but the newest complete checkpoints of a job; the manifest first, so that none looks complete."""
+        listed = [o.key for o in self.runs.list(request.prefix)]
+        old = keys.checkpoints(listed)[request.keep :]
+        for manifest in old:
+            self.runs.delete(manifest)
+            folder = manifest.removesuffix(keys.CHECKPOINT_MANIFEST)
+            for key in listed:
+                if key.startswith(folder) and key != manifest:
+                    self.runs.delete(key)
+        return len(old)
+
+    def results(self, reference: FileReference) -> EvaluationResults:
+        """What an evaluator stored."""
+        data = self.runs.get(reference.key, digest=reference.digest, limit=RESULTS_LIMIT)
+        return EvaluationResults.model_validate_json(data)
+
+    def publish(self, manifest: FileReference) -> Artifact:
+        """Copy an attempt's artifact to where policies live for good."""
+        return artifacts.publish(self.runs, self.policies, manifest)
+
+    def verify(self, artifact: Artifact) -> Interface:
+        """Read and check every byte; the interface that the manifest names."""
+        return artifacts.load(self.policies, artifact).manifest.interface

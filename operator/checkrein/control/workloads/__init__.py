@@ -1,0 +1,1 @@
+"""Builders of the objects that Checkrein creates: plain data in, plain data out."""

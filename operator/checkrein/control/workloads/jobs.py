@@ -1,0 +1,82 @@
+"""The three Jobs: probe, training attempt, evaluation.
+
+Exit codes (checkrein.train): 0 done, 1 another attempt may help, 2 it would not; a Job stops at 2 at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkrein.api import names
+from checkrein.api.environment import RLEnvironment
+from checkrein.api.meta import Model, ObjectMeta, PodTemplate
+from checkrein.api.tasks import SERVING_PORT, EvaluationTask, ProbeTask, TrainingTask
+from checkrein.api.training import TrainingJob
+from checkrein.control.settings import Settings
+from checkrein.control.workloads import pods
+
+PERMANENT_EXIT_CODE = 2
+GRACE_SECONDS = 30  # for a last checkpoint
+_FAIL_AT_ONCE = {
+    "rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [PERMANENT_EXIT_CODE]}},
+    ]
+}
+
+
+def _job(kind: str, owner: ObjectMeta, name: str, component: str, pod: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    job = pods.child("batch/v1", "Job", name, component, kind, owner)
+    template = {"metadata": {"labels": dict(job["metadata"]["labels"])}, "spec": {**pod, "restartPolicy": "Never"}}
+    return {**job, "spec": {"template": template, **spec}}
+
+
+def _worker(
+    name: str, image: str, command: str, task: Model, template: PodTemplate, settings: Settings, secret: str | None
+) -> dict[str, Any]:
+    main = pods.container(name, image, [command], template, settings.image_pull_policy)
+    main["env"] += [{"name": "OMP_NUM_THREADS", "value": "1"}, pods.task_variable(task)]
+    volumes = []
+    if secret:
+        main["volumeMounts"].append(pods.store_mount())
+        volumes.append(pods.secret_volume("store", secret))
+    return pods.pod_spec(main, template, volumes)
+
+
+def probe(environment: RLEnvironment, settings: Settings) -> dict[str, Any]:
+    """Job that checks one generation of an RLEnvironment."""
+    task = ProbeTask(environment=environment.spec, timeout_seconds=settings.probe_timeout_seconds)
+    image = environment.spec.image or settings.images.trainer
+    pod = _worker("probe", image, "checkrein-probe", task, PodTemplate(), settings, None)
+    # The pod's own deadline keeps its message; the Job's would delete it. The probe ends itself before.
+    pod["activeDeadlineSeconds"] = settings.probe_timeout_seconds * 2 + 60
+    name = names.probe_job(environment.metadata.name, environment.metadata.generation)
+    return _job(
+        "RLEnvironment", environment.metadata, name, "probe", pod, backoffLimit=2, podFailurePolicy=_FAIL_AT_ONCE
+    )
+
+
+def training(job: TrainingJob, attempt: int, task: TrainingTask, image: str, settings: Settings) -> dict[str, Any]:
+    """Job of one attempt: one pod, no second try of its own."""
+    name = names.training_job(job.metadata.name, attempt)
+    pod = _worker("trainer", image, "checkrein-trainer", task, job.spec.template, settings, names.credentials(name))
+    main = pod["containers"][0]
+    main["ports"] = [{"name": "progress", "containerPort": SERVING_PORT}]
+    main["readinessProbe"] = {"httpGet": {"path": "/livez", "port": "progress"}, "periodSeconds": 2}
+    pod["terminationGracePeriodSeconds"] = GRACE_SECONDS
+    return _job("TrainingJob", job.metadata, name, "trainer", pod, backoffLimit=0)
+
+
+def evaluation(job: TrainingJob, attempt: int, task: EvaluationTask, image: str, settings: Settings) -> dict[str, Any]:
+    """Job that plays an attempt's artifact. Trying again is harmless: the seeds are the attempt's."""
+    name = names.evaluation_job(job.metadata.name, attempt)
+    pod = _worker("evaluator", image, "checkrein-evaluator", task, job.spec.template, settings, names.credentials(name))
+    return _job(
+        "TrainingJob",
+        job.metadata,
+        name,
+        "evaluator",
+        pod,
+        backoffLimit=job.spec.backoff_limit,
+        podFailurePolicy=_FAIL_AT_ONCE,
+    )

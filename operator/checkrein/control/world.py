@@ -1,0 +1,166 @@
+"""Answers to the planners' requests, by store, HTTP and API server; each kept for as long as it may be believed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from checkrein.api.meta import GROUP, Model, bounded
+from checkrein.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from checkrein.api.tasks import MANAGEMENT_PORT, SERVING_PORT, AgentReport, TrainingProgress
+from checkrein.control import requests
+from checkrein.control.children import JobView, job_view
+from checkrein.control.cluster import ApiError, Cluster
+from checkrein.control.kinds import KINDS
+from checkrein.control.plan import Request, Unavailable
+from checkrein.control.stores import RUN_SECONDS, Stores
+from checkrein.store.errors import StoreError
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Model)
+EXPIRES = f"{GROUP}/expires"
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+KEY_BYTES = 32
+HTTP_TIMEOUT = httpx.Timeout(2.0)
+SESSION_MARGIN = timedelta(seconds=RUN_SECONDS / 2)
+# Seconds for which an answer is believed. Requests that are not listed are asked anew in every pass.
+BELIEVED: dict[type[Request[Any]], float] = {
+    requests.ReadAgent: 0.2,
+    requests.EnsureSession: 60,
+    requests.EnsureTokenKey: 600,
+    requests.PruneCheckpoints: 600,
+}
+
+
+class World:
+    """Answers requests; never raises: a failure is an answer too (Unavailable)."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        stores: Stores,
+        http: httpx.AsyncClient,
+        believed: dict[type[Request[Any]], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._stores = stores
+        self._http = http
+        self._believed = {**BELIEVED, **believed}
+        self._clock = clock
+        self._kept: dict[Request[Any], tuple[float, Any]] = {}
+        s = stores
+        self._ways: dict[type[Request[Any]], Callable[[Any], Awaitable[Any]]] = {
+            requests.ReadProgress: lambda r: self._read(TrainingProgress, r.address, SERVING_PORT, "/progress"),
+            requests.ReadAgent: lambda r: self._read(AgentReport, r.address, MANAGEMENT_PORT, "/status"),
+            requests.ReadJob: self._job,
+            requests.EnsureSession: self._session,
+            requests.EnsureTokenKey: self._token_key,
+            requests.ReserveEvaluation: lambda r: asyncio.to_thread(s.reserve_evaluation, r),
+            requests.ReserveVersion: lambda r: asyncio.to_thread(s.reserve_version, r),
+            requests.ReadResults: lambda r: asyncio.to_thread(s.results, r.results),
+            requests.PublishArtifact: lambda r: asyncio.to_thread(s.publish, r.manifest),
+            requests.PruneCheckpoints: lambda r: asyncio.to_thread(s.prune, r),
+            requests.VerifyArtifact: lambda r: asyncio.to_thread(s.verify, r.artifact),
+        }
+
+    async def answer(self, asked: Iterable[Request[Any]]) -> dict[Request[Any], Any]:
+        """All answers, found side by side."""
+        asked = list(asked)
+        return dict(zip(asked, await asyncio.gather(*map(self._one, asked)), strict=True))
+
+    async def _one(self, request: Request[Any]) -> Any:
+        kept = self._kept.get(request)
+        if kept and kept[0] > self._clock():
+            return kept[1]
+        try:
+            answer = await self._ways[type(request)](request)
+        except Unavailable as no:
+            answer = no
+        except StoreError as error:
+            answer = Unavailable(error.reason, str(error), temporary=error.temporary)
+        except ApiError as error:
+            answer = Unavailable(error.reason, error.message)
+        except ValidationError as error:
+            answer = Unavailable("Malformed", bounded(f"{type(request).__name__}: {error}"), temporary=False)
+        self._keep(request, answer)
+        return answer
+
+    def _keep(self, request: Request[Any], answer: Any) -> None:
+        now = self._clock()
+        if (seconds := self._believed.get(type(request))) and not isinstance(answer, Unavailable):
+            self._kept = {r: k for r, k in self._kept.items() if k[0] > now}
+            self._kept[request] = (now + seconds, answer)
+
+    async def _read(self, model: type[M], address: str, port: int, path: str) -> M:
+        """A pod's own word. Raises Unavailable where it has none."""
+        host = f"[{address}]" if ":" in address else address
+        try:
+            response = await self._http.get(f"http://{host}:{port}{path}", timeout=HTTP_TIMEOUT)
+            response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unavailable("PodSilent", f"{address}:{port}{path}: {type(error).__name__}") from error
+        return model.model_validate_json(response.content)
+
+    async def _job(self, request: requests.ReadJob) -> JobView | None:
+        """The pods after the Job: then they are never the older news."""
+        job = await self._cluster.get("Job", request.namespace, request.name)
+        if job is None:
+            return None
+        selector = f"{JOB_NAME_LABEL}={request.name}"
+        return job_view(job, await self._cluster.list(KINDS["Pod"], selector, request.namespace))
+
+    async def _session(self, request: requests.EnsureSession) -> str:
+        """Mint anew when less than half of the shortest session's life is left: the pod sees it within minutes."""
+        present = await self._cluster.get("Secret", request.namespace, request.name)
+        if present and _owned(present, request.owner) and _left(present) > SESSION_MARGIN:
+            return request.name
+        session = await asyncio.to_thread(self._stores.mint, request)
+        secret = _secret(request.namespace, request.name, request.owner)
+        secret["metadata"]["annotations"] = {EXPIRES: session.expiration.isoformat() if session.expiration else ""}
+        secret["data"] = {
+            "credentials.json": _base64(session.model_dump_json(by_alias=True, exclude_none=True).encode())
+        }
+        await self._cluster.apply(secret)
+        return request.name
+
+    async def _token_key(self, request: requests.EnsureTokenKey) -> str:
+        """Created once: a new key would end every episode under way."""
+        present = await self._cluster.get("Secret", request.namespace, request.name)
+        if present is None or not _owned(present, request.owner):
+            secret = _secret(request.namespace, request.name, request.owner)
+            secret["data"] = {"key": _base64(secrets.token_bytes(KEY_BYTES))}
+            await self._cluster.create(secret)
+        return request.name
+
+
+def _secret(namespace: str, name: str, owner: requests.Owner) -> dict[str, Any]:
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY},
+        "ownerReferences": [dict(owner)],
+    }
+    return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": meta}
+
+
+def _owned(obj: dict[str, Any], owner: requests.Owner) -> bool:
+    return dict(owner)["uid"] in {o["uid"] for o in obj["metadata"].get("ownerReferences", ())}
+
+
+def _left(secret: dict[str, Any]) -> timedelta:
+    """How long the session in a Secret still lasts, by its annotation."""
+    expires = secret["metadata"].get("annotations", {}).get(EXPIRES)
+    return datetime.fromisoformat(expires) - datetime.now(UTC) if expires else timedelta()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,1 @@
+"""Statistical judgements: numbers in, verdict with its evidence out."""

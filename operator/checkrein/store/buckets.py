@@ -1,0 +1,58 @@
+"""The two buckets: policies, which nobody can change or delete, and runs, where things come and go."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from minio.commonconfig import COMPLIANCE
+from minio.error import S3Error
+from minio.objectlockconfig import DAYS, YEARS, ObjectLockConfig
+
+from checkrein.store.client import Store
+from checkrein.store.errors import AlreadyExists, StoreRefused, translated
+
+
+def ensure(store: Store, policies_bucket: str, runs_bucket: str, *, retention_days: int = 1) -> None:
+    """Creates what is missing; run twice, or after a crash halfway, it ends the same. Never shortens a retention.
+
+    `retention_days` is how long nobody, root included, can delete what was published. Installations choose years;
+    the default suits development. `store` lends its connection: its own bucket does not matter.
+    Raises StoreRefused where the policies bucket exists without object lock, which only its creation can set.
+    """
+    _create(store, runs_bucket, lock=False)
+    _create(store, policies_bucket, lock=True)
+    _retain(store, policies_bucket, retention_days)
+
+
+def _create(store: Store, bucket: str, *, lock: bool) -> None:
+    with translated(f"look for bucket {bucket!r}"):
+        if store.client.bucket_exists(bucket):
+            return
+    # Another may create it at the same moment; whether it is locked is looked at next.
+    with suppress(AlreadyExists), translated(f"create bucket {bucket!r}"):
+        store.client.make_bucket(bucket, object_lock=lock)
+
+
+def _retain(store: Store, bucket: str, days: int) -> None:
+    with translated(f"read the object lock of bucket {bucket!r}"):
+        present = _lock_config(store, bucket)
+    if present is None:
+        raise StoreRefused(
+            f"bucket {bucket!r} has no object lock; name a bucket that does not exist yet, or one with it"
+        )
+    if present.mode != COMPLIANCE or _days(present) < days:
+        with translated(f"set the retention of bucket {bucket!r}"):
+            store.client.set_object_lock_config(bucket, ObjectLockConfig(COMPLIANCE, days, DAYS))
+
+
+def _lock_config(store: Store, bucket: str) -> ObjectLockConfig | None:
+    try:
+        return store.client.get_object_lock_config(bucket)
+    except S3Error as error:
+        if error.code == "ObjectLockConfigurationNotFoundError":
+            return None
+        raise
+
+
+def _days(config: ObjectLockConfig) -> int:
+    return (config.duration or 0) * (365 if config.duration_unit == YEARS else 1)

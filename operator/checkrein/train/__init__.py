@@ -1,0 +1,1 @@
+"""Entry points of the trainer image: probe, trainer, evaluator."""

@@ -1,0 +1,1 @@
+"""What stands between environment and policy, for probe, training, evaluation and client alike."""

@@ -1,0 +1,119 @@
+"""A replica as a real process on the loopback address, with the files that its pod would have mounted."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from tests.agent.installation import ACCOUNT, NAME, Deployment, Library
+from tests.cluster.processes import Process, State, free_port, tail
+from tests.cluster.steps import ClusterError, wait_until
+
+from checkrein.api.tasks import AgentReport, AgentTask
+
+OPERATOR = Path(__file__).parents[2] / "operator"
+OBSERVATION = [0.01, -0.02, 0.03, 0.04]
+
+
+class Replica:
+    """One running agent. `token_key` may be shared with another one."""
+
+    def __init__(
+        self, state: State, library: Library, deployment: Deployment, *, token_key: bytes = b"", api_server: str = ""
+    ) -> None:
+        self.token_key = token_key or secrets.token_bytes(32)
+        self.port, self.management_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.management = f"http://127.0.0.1:{self.management_port}"
+        self._http = httpx.Client(timeout=30, trust_env=False)
+        files = state.path / f"replica-{self.port}"
+        self._mount(files, library, deployment)
+        env = self._environment(files, library, deployment, api_server)
+        command = [sys.executable, "-m", "checkrein.agent.main"]
+        self.process: Process = state.start(f"replica-{self.port}", command, env=env)
+
+    def _mount(self, files: Path, library: Library, deployment: Deployment) -> None:
+        files.mkdir()
+        (files / "token").write_text(deployment.token(ACCOUNT, audience=""))
+        (files / "ca.crt").write_bytes((deployment.controlplane.state.path / "pki" / "ca.crt").read_bytes())
+        (files / "key").write_bytes(self.token_key)
+        (files / "credentials.json").write_text(library.credentials.model_dump_json(by_alias=True))
+
+    def _environment(self, files: Path, library: Library, deployment: Deployment, api_server: str) -> dict[str, str]:
+        config = json.loads(deployment.controlplane.kubeconfig.read_text())
+        address = urlsplit(api_server or config["clusters"][0]["cluster"]["server"])
+        task = AgentTask(cluster="c", namespace=deployment.namespace, name=NAME, store=library.location)
+        return {
+            "PYTHONPATH": str(OPERATOR),
+            "CHECKREIN_TASK": task.model_dump_json(by_alias=True),
+            "CHECKREIN_SERVICE_ACCOUNT": str(files),
+            "CHECKREIN_CREDENTIALS": str(files / "credentials.json"),
+            "CHECKREIN_TOKEN_KEY": str(files / "key"),
+            "CHECKREIN_HOST": "127.0.0.1",
+            "CHECKREIN_PORT": str(self.port),
+            "CHECKREIN_MANAGEMENT_PORT": str(self.management_port),
+            "CHECKREIN_DRAIN_SECONDS": "0.5",
+            "KUBERNETES_SERVICE_HOST": str(address.hostname),
+            "KUBERNETES_SERVICE_PORT": str(address.port),
+        }
+
+    def post(
+        self, body: Any = None, *, content: bytes | Iterator[bytes] | None = None, token: str = ""
+    ) -> httpx.Response:
+        """`POST /v1/act`."""
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        data = json.dumps(body).encode() if content is None else content
+        return self._http.post(f"{self.url}/v1/act", content=data, headers=headers)
+
+    def request(self, method: str, path: str) -> httpx.Response:
+        """Anything else on the public port."""
+        return self._http.request(method, self.url + path)
+
+    def act(self, episode: str | None = None, **fields: Any) -> dict[str, Any]:
+        """A decision. Fails where there is none."""
+        known = {"observation": OBSERVATION} | ({"episode": episode} if episode else {})
+        answer = self.post(known | fields)
+        assert answer.status_code == 200, answer.text
+        decoded: dict[str, Any] = answer.json()
+        return decoded
+
+    def get(self, path: str) -> httpx.Response:
+        """From the management port."""
+        return self._http.get(self.management + path)
+
+    def report(self) -> AgentReport:
+        return AgentReport.model_validate_json(self.get("/status").content)
+
+    def wait(self, condition: Callable[[AgentReport], bool]) -> AgentReport:
+        """The first report for which `condition` holds."""
+        last = AgentReport()
+
+        def holds() -> bool:
+            nonlocal last
+            try:
+                last = self.report()
+            except httpx.TransportError:
+                assert self.process.alive(), tail(self.process.log)
+                return False
+            return condition(last)
+
+        wait_until(holds, 60, otherwise=lambda: ClusterError(f"last report {last}\n{tail(self.process.log)}"))
+        return last
+
+    def wait_acting(self, name: str) -> AgentReport:
+        """Until this policy acts."""
+        return self.wait(lambda report: report.acting == name)
+
+    def wait_refused(self, name: str) -> str:
+        """Until this policy is refused for good; the reason."""
+
+        def refused(report: AgentReport) -> bool:
+            return any(p.name == name and p.permanent for p in report.policies)
+
+        return next(p.reason for p in self.wait(refused).policies if p.name == name)

@@ -1,0 +1,126 @@
+"""The four resources as a person would write them, and a way to change one field."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from checkrein.api.meta import API_VERSION
+
+Raw = dict[str, Any]
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+MISSING: Any = object()
+
+
+def _object(kind: str, name: str, spec: Raw) -> Raw:
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def environment(name: str = "cartpole") -> Raw:
+    """An RLEnvironment with every field set."""
+    gymnasium = {"id": "CartPole-v1", "kwargs": {"sutton_barto_reward": False, "deep": {"x": [1, 2]}}, "module": ""}
+    spec = {
+        "version": "1",
+        "source": {"gymnasium": gymnasium},
+        "image": "registry.example/envs:1",
+        "reward": {"success": "475", "bounds": {"min": "0", "max": "500"}},
+        "safety": {"maxEpisodeSteps": 500},
+    }
+    return _object("RLEnvironment", name, spec)
+
+
+def training(name: str = "cartpole") -> Raw:
+    """A TrainingJob with every field set."""
+    spec = {
+        "environmentRef": {"name": "cartpole"},
+        "algorithm": {
+            "name": "PPO",
+            "hyperparameters": {"n_steps": 1024, "deep": {"x": [1, 0.5]}},
+            "network": {"hidden": [64, 64], "activation": "tanh"},
+            "normalize": {"observation": True, "reward": False},
+        },
+        "budget": {"steps": 100_000, "duration": "1h30m"},
+        "environments": 8,
+        "seed": 1,
+        "checkpoint": {"everySteps": 20_000, "keep": 2},
+        "evaluation": {"episodes": 300},
+        "gates": [{"metric": "return", "statistic": "mean", "atLeast": "475", "confidence": "0.95"}],
+        "publish": {"policy": "cartpole"},
+        "template": {
+            "resources": {"requests": {"cpu": 1, "memory": "512Mi"}, "limits": {"cpu": "1500m", "memory": "1Gi"}},
+            "nodeSelector": {"kubernetes.io/arch": "amd64"},
+            "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+        },
+        "backoffLimit": 3,
+        "activeDeadlineSeconds": 3600,
+        "ttlSecondsAfterFinished": 600,
+    }
+    return _object("TrainingJob", name, spec)
+
+
+def policy_version(name: str = "cartpole-1", policy: str = "cartpole", version: int = 1) -> Raw:
+    """A PolicyVersion with every field set."""
+    box = {"type": "Box", "dtype": "float32", "shape": [4], "low": ["-inf"], "high": ["4.8e0"]}
+    discrete = {"type": "Discrete", "dtype": "int64", "n": 2, "start": 0}
+    spec = {
+        "policy": policy,
+        "version": version,
+        "artifact": {
+            "bucket": "policies",
+            "key": f"sha256/01/{DIGEST[7:]}",
+            "versionId": "8a1f",
+            "digest": DIGEST,
+            "size": 21_344,
+            "format": "ONNX",
+        },
+        "interface": {"observation": box, "action": discrete},
+        "environment": {"name": "cartpole", "digest": DIGEST},
+        "provenance": {
+            "trainingJob": "cartpole",
+            "uid": "7a6f",
+            "attempt": 1,
+            "seed": 1,
+            "image": f"registry.example/trainer@{DIGEST}",
+            "algorithm": "PPO",
+        },
+        "evaluation": {
+            "episodes": 300,
+            "mean": "498.1",
+            "lowerBound": "490.1",
+            "evaluatedBefore": 0,
+            "confidence": "0.95",
+        },
+    }
+    return _object("PolicyVersion", name, spec)
+
+
+def agent(name: str = "cartpole", version: str = "cartpole-1") -> Raw:
+    """An AgentDeployment with every field set."""
+    spec = {
+        "policyVersion": version,
+        "replicas": 2,
+        "auth": {"mode": "ServiceAccount", "callers": ["system:serviceaccount:games:player"]},
+        "template": {"resources": {"requests": {"cpu": "100m"}}},
+    }
+    return _object("AgentDeployment", name, spec)
+
+
+def pointer(name: str = "cartpole-1") -> Raw:
+    """A policy as an AgentDeployment's status points to it."""
+    spec = policy_version()["spec"]
+    return {"name": name, "artifact": spec["artifact"], "interface": spec["interface"]}
+
+
+def changed(obj: Raw, path: str, value: Any) -> Raw:
+    """A copy with the field at the dotted path set, or taken out where the value is MISSING."""
+    copied = copy.deepcopy(obj)
+    parts: list[Any] = [int(part) if part.isdigit() else part for part in path.split(".")]
+    *parents, last = parts
+    at: Any = copied
+    for part in parents:
+        at = at[part] if isinstance(at, list) else at.setdefault(part, {})
+    if value is MISSING:
+        del at[last]
+    else:
+        at[last] = value
+    return copied

@@ -1,0 +1,149 @@
+"""Admission without webhooks: what is in use stays, and only those who may say so bring policies into being."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.api.objects import agent, pointer, policy_version
+from tests.api.server import Refused, Server
+from tests.charts.refusals import SECONDS, refusal
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.steps import ClusterError, wait_until
+
+pytestmark = pytest.mark.controlplane
+Raw = dict[str, Any]
+NAMESPACES = ("games", "arcade")
+NAMESPACE_CONTROLLER = "system:serviceaccount:kube-system:namespace-controller"
+
+
+def within(namespace: str, obj: Raw) -> Raw:
+    """The object in that namespace."""
+    obj["metadata"]["namespace"] = namespace
+    return obj
+
+
+def bind(plane: ControlPlane, user: str, role: str) -> None:
+    """Gives a user a ClusterRole's rights in namespace games."""
+    plane.kubectl("-n", "games", "create", "rolebinding", f"{user}-{role}", f"--clusterrole={role}", f"--user={user}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def people(installed: ControlPlane) -> None:
+    """Namespaces, and in games: an editor, an importer, and one with all verbs on policyversions but no more."""
+    for namespace in NAMESPACES:
+        installed.kubectl("create", "namespace", namespace)
+    bind(installed, "editor", "checkrein-edit")
+    bind(installed, "importer", "checkrein-import")
+    installed.kubectl("create", "clusterrole", "all-verbs", "--verb=*", "--resource=policyversions.checkrein.dev")
+    bind(installed, "meddler", "all-verbs")
+
+
+@pytest.fixture
+def version(admin: Server) -> Iterator[Raw]:
+    """PolicyVersion cartpole-1 of namespace games."""
+    created = admin.create(within("games", policy_version()))
+    yield created
+    wait_until(lambda: deleted(admin, created), SECONDS, otherwise=lambda: ClusterError("it is still in use"))
+
+
+def deleted(admin: Server, version: Raw) -> bool:
+    """Whether it could be deleted: admission learns a moment later that nothing uses it any more."""
+    try:
+        admin.delete(version)
+    except Refused as refused:
+        return refused.status == 404
+    return True
+
+
+@pytest.fixture
+def deploy(admin: Server) -> Iterator[Callable[..., Raw]]:
+    """Creates an AgentDeployment that wants another version, unless told otherwise."""
+    created: list[Raw] = []
+
+    def create(namespace: str = "games", wants: str = "cartpole-9", status: Raw | None = None) -> Raw:
+        obj = admin.create(within(namespace, agent(version=wants)))
+        created.append(obj)
+        return admin.patch(obj, {"status": status}, "status") if status else obj
+
+    yield create
+    for obj in created:
+        admin.delete(obj)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param({"wants": "cartpole-1"}, "wants it (spec.policyVersion)", id="wanted"),
+        pytest.param({"status": {"stable": pointer()}}, "acts by it (status.stable)", id="stable"),
+        pytest.param({"status": {"candidate": pointer()}}, "is checking it (status.candidate)", id="candidate"),
+    ],
+)
+def test_a_version_in_use_cannot_be_deleted(
+    admin: Server, version: Raw, deploy: Callable[..., Raw], options: Raw, says: str
+) -> None:
+    deploy(**options)
+    for user in (admin, admin.as_user("editor")):
+        refused = refusal(lambda user=user: user.delete(version, dry_run=True))  # type: ignore[misc]
+        assert f"PolicyVersion cartpole-1 is in use: AgentDeployment cartpole {says}" in refused.message
+        assert "set its spec.policyVersion to another version first" in refused.message
+
+
+def test_nor_can_all_be_deleted_at_once(admin: Server, version: Raw, deploy: Callable[..., Raw]) -> None:
+    deploy(wants="cartpole-1")
+    refused = refusal(
+        lambda: admin.send("DELETE", "/apis/checkrein.dev/v1alpha1/namespaces/games/policyversions", {}, dry_run=True)
+    )
+    assert "is in use" in refused.message
+
+
+def test_it_goes_with_its_namespace(admin: Server, version: Raw, deploy: Callable[..., Raw]) -> None:
+    deploy(wants="cartpole-1")
+    refusal(lambda: admin.delete(version, dry_run=True))
+    controller = admin.as_user(NAMESPACE_CONTROLLER, "system:masters")
+    assert controller.delete(version, dry_run=True)
+
+
+def test_an_unused_version_can_be_deleted(admin: Server, version: Raw, deploy: Callable[..., Raw]) -> None:
+    deploy(wants="cartpole-9", status={"stable": pointer("cartpole-8"), "candidate": pointer("cartpole-9")})
+    elsewhere = admin.create(within("arcade", policy_version()))
+    deploy("arcade", wants="cartpole-1")
+    refusal(lambda: admin.delete(elsewhere, dry_run=True))
+    assert admin.as_user("editor").delete(version, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        pytest.param("editor", 'User "editor" cannot create resource "policyversions"', id="an editor, by RBAC"),
+        pytest.param(
+            "meddler",
+            "the operator writes PolicyVersions; meddler may import one only with the right to create "
+            "policyversions/import in namespace games (ClusterRole checkrein-import)",
+            id="one with all verbs on policyversions, by admission",
+        ),
+    ],
+)
+def test_not_everybody_brings_a_policy_into_being(admin: Server, user: str, says: str) -> None:
+    refused = refusal(lambda: admin.as_user(user).create(within("games", policy_version()), dry_run=True))
+    assert refused.status == 403
+    assert says in refused.message
+
+
+def test_the_operator_and_importers_do(admin: Server, operator: Server) -> None:
+    for user in (operator, admin.as_user("importer"), admin):
+        assert user.create(within("games", policy_version()), dry_run=True)
+
+
+def test_importers_may_import_in_their_namespace_only(admin: Server) -> None:
+    with pytest.raises(Refused, match='User "importer" cannot create'):
+        admin.as_user("importer").create(within("arcade", policy_version()), dry_run=True)
+
+
+def test_verified_is_the_operators_word(admin: Server, operator: Server, version: Raw) -> None:
+    says = "status of a PolicyVersion is written by the operator alone, after it has verified the policy's bytes"
+    with pytest.raises(Refused) as refused:
+        admin.patch(version, {"status": {"phase": "Verified"}}, "status")
+    assert says in refused.value.message
+    assert operator.patch(version, {"status": {"phase": "Verified"}}, "status")["status"]["phase"] == "Verified"

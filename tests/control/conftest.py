@@ -1,0 +1,102 @@
+"""The operator as a process against a real API server and a real MinIO; pods are played by `standin.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.api.server import Server
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.minio import Minio
+from tests.cluster.pki import Authority
+from tests.cluster.processes import State, free_port
+from tests.control.audit import USER
+from tests.control.standin import Standin
+
+from checkrein.api.tasks import StoreCredentials, StoreLocation
+from checkrein.store.client import Store
+from checkrein.store.install import install
+
+CRDS = Path(__file__).parents[2] / "crds"
+
+
+class Operator:
+    """checkrein-operator, to be stopped, killed and started again."""
+
+    def __init__(self, state: State, kubeconfig: Path, minio: Minio, **settings: object) -> None:
+        self._state = state
+        self.port = free_port()
+        self.user = StoreCredentials(access_key=f"operator-{os.getpid()}", secret_key=minio.secret_key)
+        buckets = {"policiesBucket": "policies", "runsBucket": "runs"}
+        self.location = StoreLocation(endpoint=minio.endpoint, secure=False, bucket="runs")
+        install(
+            self.location,
+            StoreCredentials(access_key=minio.access_key, secret_key=minio.secret_key),
+            self.user,
+            "policies",
+        )
+        store = {"endpoint": minio.endpoint, "secure": False, **buckets}
+        images = {"trainer": "registry.example/checkrein/trainer:1", "agent": "registry.example/checkrein/agent:1"}
+        (state.path / "settings.json").write_text(json.dumps({"store": store, "images": images, **settings}))
+        (state.path / "credentials.json").write_text(self.user.model_dump_json(by_alias=True, exclude_none=True))
+        self._env = {
+            "KUBECONFIG": str(kubeconfig),
+            "CHECKREIN_SETTINGS": str(state.path / "settings.json"),
+            "CHECKREIN_CREDENTIALS": str(state.path / "credentials.json"),
+            "CHECKREIN_PORT": str(self.port),
+        }
+        self.start()
+
+    def store(self, bucket: str) -> Store:
+        """The operator's own view of one bucket."""
+        return Store(self.location.model_copy(update={"bucket": bucket}), lambda: self.user)
+
+    def start(self) -> None:
+        """Returns once /readyz says so."""
+        command = [sys.executable, "-m", "checkrein.control.main"]
+        python_path = str(Path(__file__).parents[2] / "operator")
+        self.process = self._state.start("operator", command, env=self._env | {"PYTHONPATH": python_path})
+        self.process.wait_ready(lambda: self.get("/readyz")[0] == 200)
+
+    def kill(self) -> None:
+        """SIGKILL, as a node's end would be."""
+        self.process.kill()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of the operator's own pages; status 0 where it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+
+@pytest.fixture(scope="module")
+def operator(controlplane: ControlPlane, minio: Minio) -> Iterator[Operator]:
+    """A running operator with short intervals and a name of its own in the audit log, and the CRDs in place."""
+    controlplane.kubectl("apply", "--server-side", "--validate=strict", "-f", str(CRDS))
+    controlplane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    pki = Authority(controlplane.kubeconfig.parent)
+    server = json.loads(controlplane.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    kubeconfig = pki.kubeconfig(USER, f"/O=system:masters/CN={USER}", server)
+    state = State.create(f"operator-{os.getpid()}", owned=True)
+    try:
+        yield Operator(state, kubeconfig, minio, resyncSeconds=2, progressSeconds=0.5, verifySeconds=60)
+    finally:
+        state.remove()
+
+
+@pytest.fixture
+def standin(controlplane: ControlPlane, operator: Operator) -> Iterator[Standin]:
+    """Plays pods and their controllers; where nobody joined, it does nothing."""
+    playing = Standin(Server(controlplane.kubeconfig))
+    yield playing
+    playing.close()

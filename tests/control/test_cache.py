@@ -1,0 +1,138 @@
+"""The cache: of each object the newest state, of each owner its children; and whom a change concerns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.control import builders as b
+
+from checkrein.api.names import labels
+from checkrein.control.cache import Cache, Key
+from checkrein.control.controllers import concerned
+
+
+def raw(kind: str, name: str, version: int = 1, uid: str = "", owner: str = "", **more: Any) -> dict[str, Any]:
+    uid = uid or f"{name}-uid"
+    metadata: dict[str, Any] = {"name": name, "namespace": "games", "uid": uid, "resourceVersion": str(version)}
+    if owner:
+        metadata["labels"] = labels("trainer", "TrainingJob", owner, f"{owner}-uid")
+    return {"kind": kind, "metadata": metadata, **more}
+
+
+KEY = Key("Job", "games", "j")
+
+
+@pytest.mark.parametrize(
+    ("second", "news"),
+    [
+        pytest.param(raw("Job", "j", 11), True, id="newer"),
+        pytest.param(raw("Job", "j", 9), False, id="older"),
+        pytest.param(raw("Job", "j", 10), False, id="the same"),
+        pytest.param(raw("Job", "j", 100), True, id="newer, by number and not by text"),
+        pytest.param(raw("Job", "j", 9, uid="another"), True, id="another object of that name, whatever its version"),
+    ],
+)
+def test_put(second: dict[str, Any], news: bool) -> None:
+    cache, first = Cache(), raw("Job", "j", 10)
+    assert cache.put(first)
+    assert cache.put(second) is news
+    assert cache.get(KEY) == (second if news else first)
+
+
+def test_children_are_found_by_their_owners_uid() -> None:
+    cache = Cache()
+    for obj in (raw("Pod", "p2", owner="a"), raw("Pod", "p1", owner="a"), raw("Job", "j", owner="a"), raw("Pod", "x")):
+        cache.put(obj)
+    cache.put(raw("Pod", "y", owner="b"))
+    assert [o["metadata"]["name"] for o in cache.children("a-uid")] == ["j", "p1", "p2"]
+    assert [o["metadata"]["name"] for o in cache.children("a-uid", "Pod")] == ["p1", "p2"]
+    assert cache.children("nobody") == []
+
+
+def test_a_removed_child_is_nobodys() -> None:
+    cache = Cache()
+    cache.put(raw("Job", "j", owner="a"))
+    assert cache.remove(KEY) == raw("Job", "j", owner="a")
+    assert cache.children("a-uid") == []
+    assert cache.get(KEY) is None
+    assert cache.remove(KEY) is None
+
+
+def test_a_child_of_another_owner_under_the_same_name_has_left_the_first() -> None:
+    cache = Cache()
+    cache.put(raw("Job", "j", owner="a"))
+    cache.put(raw("Job", "j", uid="another", owner="b"))
+    assert cache.children("a-uid") == []
+    assert [o["metadata"]["uid"] for o in cache.children("b-uid")] == ["another"]
+
+
+def test_objects_are_listed_by_kind_and_namespace() -> None:
+    cache = Cache()
+    elsewhere = raw("Job", "k")
+    elsewhere["metadata"]["namespace"] = "other"
+    for obj in (raw("Job", "j2"), raw("Job", "j1"), raw("Pod", "p"), elsewhere):
+        cache.put(obj)
+    assert [o["metadata"]["name"] for o in cache.in_namespace("Job", "games")] == ["j1", "j2"]
+    assert set(cache.keys("Job")) == {Key("Job", "games", "j1"), Key("Job", "games", "j2"), Key("Job", "other", "k")}
+
+
+def own(kind: str, model: Any) -> dict[str, Any]:
+    return {"kind": kind, **model.model_dump(mode="json", by_alias=True, exclude_none=True)}
+
+
+JOB = own("TrainingJob", b.job())
+AGENT = own("AgentDeployment", b.agent("cartpole-1"))
+ELSEWHERE = {**JOB, "metadata": {**JOB["metadata"], "namespace": "other"}}
+
+
+def version(name: str, used: bool) -> dict[str, Any]:
+    return own("PolicyVersion", b.version(name, usedBy=["agentdeployment/cartpole"] if used else []))
+
+
+@pytest.mark.parametrize(
+    ("known", "obj", "whom"),
+    [
+        pytest.param([], JOB, {"TrainingJob/a"}, id="itself"),
+        pytest.param([], raw("Pod", "p", owner="a"), {"TrainingJob/a"}, id="a child's owner"),
+        pytest.param([], raw("Pod", "p"), set(), id="a stranger's pod -> nobody"),
+        pytest.param(
+            [JOB, ELSEWHERE],
+            own("RLEnvironment", b.environment()),
+            {"RLEnvironment/cartpole", "TrainingJob/a"},
+            id="an environment -> the jobs of its namespace that name it",
+        ),
+        pytest.param(
+            [AGENT],
+            version("cartpole-1", used=True),
+            {"PolicyVersion/cartpole-1", "AgentDeployment/cartpole"},
+            id="a version -> who wants it",
+        ),
+        pytest.param(
+            [AGENT], version("cartpole-2", used=False), {"PolicyVersion/cartpole-2"}, id="a version nobody wants"
+        ),
+        pytest.param(
+            [AGENT, version("cartpole-1", used=False), version("cartpole-2", used=True)],
+            AGENT,
+            {"AgentDeployment/cartpole", "PolicyVersion/cartpole-1", "PolicyVersion/cartpole-2"},
+            id="an agent -> the versions whose usedBy is not true any more",
+        ),
+        pytest.param(
+            [AGENT, version("cartpole-1", used=True), version("cartpole-2", used=False)],
+            AGENT,
+            {"AgentDeployment/cartpole"},
+            id="an agent -> no version whose usedBy is true",
+        ),
+        pytest.param(
+            [version("cartpole-1", used=True)],
+            AGENT,
+            {"AgentDeployment/cartpole", "PolicyVersion/cartpole-1"},
+            id="a deleted agent -> the version that says that it uses it",
+        ),
+    ],
+)
+def test_whom_a_change_concerns(known: list[dict[str, Any]], obj: dict[str, Any], whom: set[str]) -> None:
+    cache = Cache()
+    for one in known:
+        cache.put(one)
+    assert {f"{key.kind}/{key.name}" for key in concerned(obj, cache)} == whom

@@ -1,0 +1,258 @@
+"""Plans for TrainingJobs that have an artifact: evaluation, gates, publication."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from tests.control import builders as b
+from tests.control.builders import NOW, Wanted
+
+from checkrein.api.meta import FileReference
+from checkrein.api.policy import PolicyVersionSpec
+from checkrein.api.tasks import EvaluationReport, EvaluationTask, Failure
+from checkrein.api.training import TrainingJob
+from checkrein.control.children import JobView
+from checkrein.control.plan import Answers, Plan, Unanswered, Unavailable
+from checkrein.control.requests import (
+    EnsureSession,
+    PublishArtifact,
+    ReadJob,
+    ReadResults,
+    ReserveEvaluation,
+    ReserveVersion,
+)
+from checkrein.control.training.planner import plan
+from checkrein.control.training.state import Observed
+
+EVALUATE = "a-evaluate-1"
+GATE = {"atLeast": "475"}
+RESULTS = FileReference(key="runs/c/games/a-uid/1/evaluate/results.json", digest=b.digest("d"), size=9)
+REPORT = EvaluationReport(results=RESULTS)
+BROKEN = EvaluationReport(failure=Failure(reason="EnvironmentFault", message="reward is NaN", permanent=True))
+DONE = b.done_job(EVALUATE, REPORT)
+
+
+def decide(job: TrainingJob, *jobs: JobView, said: dict[Any, Any] | None = None) -> Plan:
+    known = {EnsureSession: "s", ReserveEvaluation: 0, ReadResults: b.results([498] * 300), **(said or {})}
+    observed = Observed(b.ready_environment(), {j.name: j for j in jobs}, b.SETTINGS, b.CLUSTER)
+    return plan(job, observed, b.answers(known), NOW)
+
+
+TRAINED = b.job(b.trained(), gates=[GATE], evaluation={"episodes": 300})
+
+
+@pytest.mark.parametrize(
+    ("jobs", "wanted"),
+    [
+        pytest.param(
+            [],
+            Wanted(("Evaluating", "False"), f"Job {EVALUATE} is starting", create=(f"Job/{EVALUATE}",), after=15),
+            id="artifact -> a Job that evaluates it",
+        ),
+        pytest.param(
+            [b.running_job(EVALUATE, b.running_pod())],
+            Wanted(("Evaluating", "False"), "300 episodes are played", after=15),
+            id="evaluator runs -> wait",
+        ),
+        pytest.param(
+            [b.running_job(EVALUATE, b.pod(problem=("Unschedulable", "0/3 nodes are available")))],
+            Wanted(("Unschedulable", "False"), "0/3 nodes", after=15),
+            id="no node for it -> said",
+        ),
+        pytest.param(
+            [b.failed_job(EVALUATE, BROKEN, exit_code=2)],
+            Wanted(("EnvironmentFault", "False"), "reward is NaN", "Failed"),
+            id="evaluator gave up -> Failed with its words",
+        ),
+        pytest.param(
+            [b.failed_job(EVALUATE, exit_code=137, ended="OOMKilled")],
+            Wanted(("OOMKilled", "False"), "exit code 137", "Failed"),
+            id="evaluator was killed until the Job gave up -> Failed",
+        ),
+        pytest.param(
+            [b.done_job(EVALUATE)],
+            Wanted(("Completed", "False"), phase="Failed"),
+            id="exit 0 without a report -> Failed, never passed",
+        ),
+    ],
+)
+def test_plan(jobs: list[JobView], wanted: Wanted) -> None:
+    b.check(decide(TRAINED, *jobs), wanted, "Complete")
+
+
+def summary(mean: str, bound: str | None, before: int = 0, confidence: str | None = "0.9696") -> dict[str, Any]:
+    said = {"episodes": 300, "mean": mean, "lowerBound": bound, "evaluatedBefore": before, "confidence": confidence}
+    return {"evaluation": {key: value for key, value in said.items() if value is not None}}
+
+
+PASSED = Wanted(("Publishing", "False"), "all gates passed", "Publishing", after=0)
+
+
+@pytest.mark.parametrize(
+    ("gates", "said", "wanted"),
+    [
+        pytest.param([GATE], {}, PASSED, id="the bound reaches the gate -> publish"),
+        pytest.param(
+            [],
+            {ReadResults: b.results([1.5] * 300)},
+            Wanted(("Publishing", "False"), after=0, status=summary("1.50", None, confidence=None)),
+            id="no gate -> publish whatever it shows",
+        ),
+        pytest.param(
+            [{"atLeast": "400"}, {"atLeast": "400", "confidence": "0.999"}],
+            {},
+            PASSED,
+            id="both gates are reached -> publish",
+        ),
+        pytest.param(
+            [GATE],
+            {ReadResults: b.results([300] * 300)},
+            Wanted(("GateNotMet", "False"), "mean return 300.0 over 300 episodes", "Failed"),
+            id="the bound misses the gate -> Failed",
+        ),
+        pytest.param(
+            [GATE, {"atLeast": "499.9"}],
+            {},
+            Wanted(("GateNotMet", "False"), "is below the 499.9 asked for", "Failed"),
+            id="one of two gates is missed -> Failed",
+        ),
+        pytest.param(
+            [{"atLeast": "490"}],
+            {ReserveEvaluation: 1000},
+            Wanted(("GateNotMet", "False"), "after 1000 earlier evaluations", "Failed"),
+            id="what would pass at the first evaluation does not at the thousand-and-first",
+        ),
+        pytest.param(
+            [GATE],
+            {ReadResults: b.results([498] * 299)},
+            Wanted(("EvaluationMismatch", "False"), "spec.evaluation.episodes", "Failed"),
+            id="an episode is missing -> Failed",
+        ),
+        pytest.param(
+            [GATE],
+            {ReadResults: b.results([498] * 300, manifest=b.digest("0"))},
+            Wanted(("EvaluationMismatch", "False"), "another artifact", "Failed"),
+            id="results of another artifact -> Failed",
+        ),
+        *(
+            pytest.param(
+                gates,
+                {ReadResults: b.results([498] * 299 + [value])},
+                Wanted(("ReturnOutOfRange", "False"), "1e+14", "Failed"),
+                id=f"a return of {value} with {len(gates)} gates -> Failed",
+            )
+            for value in (math.nan, math.inf, -1e300)
+            for gates in ([], [GATE])
+        ),
+        pytest.param(
+            [GATE],
+            {ReadResults: Unavailable("DigestMismatch", "results.json has digest sha256:0", temporary=False)},
+            Wanted(("DigestMismatch", "False"), "results.json", "Failed"),
+            id="somebody changed the results -> Failed",
+        ),
+        pytest.param(
+            [GATE],
+            {ReadResults: Unavailable("StoreUnavailable", "store:9000 does not answer")},
+            Wanted(("StoreUnavailable", "False"), "store:9000", "Evaluating", after=5),
+            id="store does not answer -> asked again",
+        ),
+    ],
+)
+def test_judgement(gates: list[dict[str, str]], said: dict[Any, Any], wanted: Wanted) -> None:
+    job = b.job(b.trained(), gates=gates, evaluation={"episodes": 300})
+    b.check(decide(job, DONE, said=said), wanted, "Complete")
+
+
+def test_the_evaluation_is_kept_whatever_comes_of_it() -> None:
+    strict = b.job(b.trained(), gates=[{"atLeast": "499.9"}], evaluation={"episodes": 300})
+    passed, missed = (plan.status.dump()["evaluation"] for plan in map(_judged, (TRAINED, strict)) if plan.status)
+    assert passed == missed
+    assert (passed["mean"], passed["episodes"], passed["evaluatedBefore"]) == ("498.00", 300, 0)
+    assert 475 < float(passed["lowerBound"]) < 498
+
+
+def _judged(job: TrainingJob) -> Plan:
+    return decide(job, DONE)
+
+
+def test_returns_outside_the_bounds_count_as_the_bounds() -> None:
+    beyond = decide(TRAINED, DONE, said={ReadResults: b.results([10_000] * 300)}).status
+    within = decide(TRAINED, DONE, said={ReadResults: b.results([500] * 300)}).status
+    assert beyond
+    assert within
+    assert beyond.dump()["evaluation"]["lowerBound"] == within.dump()["evaluation"]["lowerBound"]
+    assert beyond.dump()["evaluation"]["mean"] == "10000.00"
+
+
+def test_an_evaluation_is_counted_before_it_starts() -> None:
+    observed = Observed(b.ready_environment(), {}, b.SETTINGS, b.CLUSTER)
+    with pytest.raises(Unanswered) as asked:
+        plan(TRAINED, observed, Answers(), NOW)
+    assert asked.value.requests == (ReserveEvaluation("games", "cartpole", b.digest("e"), "a-uid/1"),)
+
+
+def test_a_cache_that_is_behind_condemns_nothing() -> None:
+    behind = JobView(name=EVALUATE, succeeded=True, pod=b.running_pod())
+    b.check(decide(TRAINED, behind, said={ReadJob("games", EVALUATE): DONE}), PASSED, "Complete")
+
+
+def test_the_evaluator_gets_the_artifact_and_a_place_of_its_own() -> None:
+    [job] = decide(TRAINED).create
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    task = EvaluationTask.model_validate_json(
+        next(e["value"] for e in container["env"] if e["name"] == "CHECKREIN_TASK")
+    )
+    assert (task.manifest, task.episodes, task.interface) == (b.MANIFEST, 300, b.CARTPOLE)
+    assert task.store.write_prefix == "runs/cluster-uid/games/a-uid/1/evaluate/"
+
+
+EVALUATED = b.job(b.evaluated(), seed=3)
+PUBLISHED = {PublishArtifact(b.MANIFEST): b.ARTIFACT, ReserveVersion("games", "cartpole", "a-uid"): 4}
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        pytest.param(
+            PUBLISHED,
+            Wanted(
+                ("Published", "True"),
+                "published as PolicyVersion cartpole-4",
+                "Succeeded",
+                ("PolicyVersion/cartpole-4",),
+                status={"policyVersion": "cartpole-4", "completionTime": NOW.isoformat()},
+            ),
+            id="copied and numbered -> PolicyVersion",
+        ),
+        pytest.param(
+            {PublishArtifact: Unavailable("StoreUnavailable", "store:9000 does not answer")},
+            Wanted(("StoreUnavailable", "False"), phase="Publishing", after=5),
+            id="store does not answer -> asked again",
+        ),
+        pytest.param(
+            {**PUBLISHED, PublishArtifact(b.MANIFEST): Unavailable("DigestMismatch", "policy.onnx", temporary=False)},
+            Wanted(("DigestMismatch", "False"), "policy.onnx", "Failed"),
+            id="somebody changed the artifact -> Failed, nothing is published",
+        ),
+    ],
+)
+def test_publication(said: dict[Any, Any], wanted: Wanted) -> None:
+    b.check(decide(EVALUATED, said=said), wanted, "Complete")
+
+
+def test_a_policy_version_says_where_it_comes_from_and_belongs_to_nobody() -> None:
+    [obj] = decide(EVALUATED, said=PUBLISHED).create
+    spec = PolicyVersionSpec.model_validate(obj["spec"])
+    assert obj["metadata"] == {"name": "cartpole-4", "namespace": "games"}
+    assert (spec.policy, spec.version, spec.artifact, spec.interface) == ("cartpole", 4, b.ARTIFACT, b.CARTPOLE)
+    assert spec.environment.model_dump() == b.PINNED
+    assert (spec.provenance.uid, spec.provenance.attempt, spec.provenance.seed) == ("a-uid", 1, 3)
+    assert spec.provenance.image == "registry.example/trainer@sha256:1"
+    assert spec.evaluation.dump() == {**b.EVALUATION, "evaluatedBefore": 0}
+
+
+def test_a_published_job_has_not_failed() -> None:
+    status: Any = decide(EVALUATED, said=PUBLISHED).status
+    assert {c.type: c.status for c in status.conditions} == {"Complete": "True", "Failed": "False"}

@@ -1,0 +1,354 @@
+"""The operator's process on a real API server and a real store; pods are played."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.minio import Minio
+from tests.control.audit import writes
+from tests.control.builders import PENDULUM
+from tests.control.conftest import Operator
+from tests.control.objects import AGENT, ENVIRONMENT, Raw, job
+from tests.control.standin import PROGRESS, Ending, Play, Standin
+
+from checkrein.api.meta import API_VERSION
+from checkrein.api.policy import Artifact
+from checkrein.api.tasks import Failure, ProbeReport, TrainingReport
+from checkrein.control.kinds import OWN
+from checkrein.store import artifacts
+
+pytestmark = [pytest.mark.controlplane, pytest.mark.store]
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """A name of the test's own."""
+    return re.sub(r"[^a-z]+", "-", str(request.node.name))[-60:].strip("-")
+
+
+@pytest.fixture
+def play(standin: Standin, namespace: str) -> Play:
+    """What happens in the test's namespace."""
+    return standin.join(namespace)
+
+
+def metric(operator: Operator, name: str) -> float:
+    """A metric without labels."""
+    return next(
+        float(line.split()[1]) for line in operator.get("/metrics")[1].splitlines() if line.startswith(f"{name} ")
+    )
+
+
+def test_from_an_environment_to_a_policy_that_acts(
+    standin: Standin, play: Play, namespace: str, operator: Operator, controlplane: ControlPlane
+) -> None:
+    play.hold = {"trainer"}
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    standin.create("AgentDeployment", namespace, AGENT)
+
+    assert "observation Box(4); action Discrete(2)" in standin.until_said(
+        "RLEnvironment", namespace, "cartpole", "Ready", "Probed"
+    )
+    standin.until(lambda: _status(standin, namespace).get("progress") == PROGRESS.progress.dump(), "progress is shown")
+    assert _status(standin, namespace)["checkpoint"]["step"] == 2000
+    play.hold = set()
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Published")
+    standin.until_said("PolicyVersion", namespace, "cartpole-1", "Verified", "Verified")
+    assert "cartpole-1 decides on 2 of 2" in standin.until_said(
+        "AgentDeployment", namespace, "cartpole", "Ready", "Deciding"
+    )
+
+    agent = standin.get("AgentDeployment", namespace, "cartpole")
+    version = standin.get("PolicyVersion", namespace, "cartpole-1")
+    assert agent
+    assert version
+    assert (agent["status"]["epoch"], agent["status"]["stable"]["name"]) == (1, "cartpole-1")
+    assert "ownerReferences" not in version["metadata"]
+    loaded = artifacts.load(operator.store("policies"), Artifact.model_validate(version["spec"]["artifact"]))
+    assert loaded.files == {"policy.onnx": b"network of seed 0"}
+    _only_status_is_written(standin, namespace)
+    _every_write_is_of_our_own_kind(controlplane, namespace)
+    _events_tell_the_story(standin, namespace)
+
+
+def _status(standin: Standin, namespace: str) -> Raw:
+    found: Raw = (standin.get("TrainingJob", namespace, "a") or {}).get("status", {})
+    return found
+
+
+def _only_status_is_written(standin: Standin, namespace: str) -> None:
+    """No finalizer, no annotation, and no field but status carries the operator's name."""
+    for kind in OWN:
+        for obj in standin.all(kind.kind, namespace):
+            meta = obj["metadata"]
+            assert not {"finalizers", "annotations"} & set(meta), meta
+            managed = [m for m in meta["managedFields"] if m["manager"] == "checkrein" and m["operation"] == "Apply"]
+            assert [(m["subresource"], set(m["fieldsV1"])) for m in managed] == [("status", {"f:status"})]
+
+
+def _every_write_is_of_our_own_kind(controlplane: ControlPlane, namespace: str) -> None:
+    """Status by patch, children by create or apply, Events; each child written once."""
+    counted = Counter(writes(controlplane.audit_log, namespace))
+    children = {w: n for w, n in counted.items() if "/status" not in w and not w.startswith("create events")}
+    assert children == {
+        "create jobs/cartpole-probe-1": 1,
+        "create jobs/a-train-1": 1,
+        "create jobs/a-evaluate-1": 1,
+        "create policyversions/cartpole-1": 1,
+        "create secrets/cartpole-agent-token": 1,
+        "patch secrets/a-train-1-store": 1,
+        "patch secrets/a-evaluate-1-store": 1,
+        "patch secrets/cartpole-agent-store": 1,
+        "patch serviceaccounts/cartpole-agent": 1,
+        "patch roles/cartpole-agent": 1,
+        "patch rolebindings/cartpole-agent": 1,
+        "patch services/cartpole-agent": 1,
+        "patch services/cartpole-agent-pods": 1,
+        "patch statefulsets/cartpole-agent": 1,
+    }
+
+
+def _events_tell_the_story(standin: Standin, namespace: str) -> None:
+    told = sorted(standin.all("Event", namespace), key=lambda e: str(e["eventTime"]))
+    about = {kind.kind: [e["reason"] for e in told if e["regarding"]["kind"] == kind.kind] for kind in OWN}
+    assert about["RLEnvironment"] == ["Probing", "Probed"]
+    assert about["TrainingJob"][-4:] == ["Training", "Evaluating", "Publishing", "Published"]
+    assert about["PolicyVersion"] == ["Verified"]
+    assert about["AgentDeployment"][-2:] in (["Complete", "Deciding"], ["Deciding", "Complete"])
+    assert all(e["metadata"]["name"].startswith(f"{e['regarding']['name']}-") for e in told)
+
+
+def test_in_a_steady_state_nothing_is_written(
+    standin: Standin, play: Play, namespace: str, operator: Operator, controlplane: ControlPlane
+) -> None:
+    play.hold = {"trainer"}
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    standin.create("AgentDeployment", namespace, AGENT)
+    standin.until(lambda: "progress" in _status(standin, namespace), "the trainer was asked")
+    standin.until_said("AgentDeployment", namespace, "cartpole", "Ready", "NoPolicy")
+    _two_resyncs(standin, operator)
+    before = writes(controlplane.audit_log, namespace)
+    _two_resyncs(standin, operator)
+    assert writes(controlplane.audit_log, namespace)[len(before) :] == []
+
+
+def _two_resyncs(standin: Standin, operator: Operator) -> None:
+    """Each of them 2 s after the last; progress is read four times in that time."""
+    seen = metric(operator, "checkrein_resyncs_total")
+    standin.until(lambda: metric(operator, "checkrein_resyncs_total") >= seen + 2, "two comparisons with a list")
+
+
+def test_a_job_waits_for_its_environment(standin: Standin, play: Play, namespace: str) -> None:
+    play.hold = {"trainer"}
+    standin.create("TrainingJob", namespace, job())
+    message = standin.until_said("TrainingJob", namespace, "a", "Complete", "EnvironmentNotFound")
+    assert message.startswith("spec.environmentRef.name: no RLEnvironment 'cartpole'")
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+
+
+@pytest.mark.parametrize(
+    ("change", "ending", "reason", "words"),
+    [
+        pytest.param({"gates": [{"atLeast": "499.9"}]}, None, "GateNotMet", "is below the 499.9 asked for", id="gate"),
+        pytest.param(
+            {},
+            Ending(
+                TrainingReport(
+                    failure=Failure(reason="UnknownHyperparameter", message="spec.algorithm: n_step", permanent=True)
+                ),
+                2,
+            ),
+            "UnknownHyperparameter",
+            "spec.algorithm: n_step",
+            id="misspelt",
+        ),
+        pytest.param({"backoffLimit": 0}, Ending(None, 137), "BackoffLimitExceeded", "exit code 137", id="killed"),
+    ],
+)
+def test_a_job_that_fails_publishes_nothing(
+    standin: Standin, play: Play, namespace: str, change: Raw, ending: Ending | None, reason: str, words: str
+) -> None:
+    if ending:
+        play.endings["a-train-1"] = ending
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job(**change))
+    assert words in standin.until_said("TrainingJob", namespace, "a", "Failed", reason)
+    assert standin.names("PolicyVersion", namespace) == []
+    assert ("evaluation" in _status(standin, namespace)) is (reason == "GateNotMet")
+
+
+def test_a_killed_trainer_is_followed_by_another_attempt(standin: Standin, play: Play, namespace: str) -> None:
+    play.endings["a-train-1"] = Ending(None, 137)
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    assert "exit code 137" in standin.until_said("TrainingJob", namespace, "a", "Complete", "Retrying")
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Published")
+    assert _status(standin, namespace)["attempt"] == 2
+    assert "a-train-3" not in standin.names("Job", namespace)
+
+
+def test_a_pod_that_no_watch_shows_is_read(standin: Standin, play: Play, namespace: str) -> None:
+    play.unlabelled = True
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job(gates=[]))
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Published")
+    assert _status(standin, namespace)["attempt"] == 1
+
+
+def test_dqn_is_refused_where_actions_are_continuous(standin: Standin, play: Play, namespace: str) -> None:
+    play.endings["cartpole-probe-1"] = Ending(ProbeReport(interface=PENDULUM))
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job(algorithm={"name": "DQN"}))
+    message = standin.until_said("TrainingJob", namespace, "a", "Failed", "UnsuitableAlgorithm")
+    assert message == "spec.algorithm.name: DQN cannot act in action space Box(4); use PPO"
+    assert standin.names("Job", namespace) == ["cartpole-probe-1"]
+
+
+def test_what_is_deleted_while_the_operator_is_away_is_noticed(
+    standin: Standin, play: Play, namespace: str, operator: Operator
+) -> None:
+    play.hold = {"trainer"}
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+    operator.kill()
+    standin.delete("Job", namespace, "a-train-1")
+    operator.start()
+    standin.until(lambda: "a-train-2" in standin.names("Job", namespace), "another attempt")
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+
+
+def test_a_version_that_points_at_other_bytes_is_rejected(standin: Standin, play: Play, namespace: str) -> None:
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job(gates=[]))
+    standin.until_said("PolicyVersion", namespace, "cartpole-1", "Verified", "Verified")
+    spec = (standin.get("PolicyVersion", namespace, "cartpole-1") or {})["spec"]
+    spec["version"], spec["artifact"]["digest"] = 2, f"sha256:{'0' * 64}"
+    spec["artifact"]["key"] = f"sha256/00/{'0' * 64}"
+    standin.create("PolicyVersion", namespace, {"metadata": {"name": "cartpole-2"}, "spec": spec})
+    standin.until(lambda: standin.said("PolicyVersion", namespace, "cartpole-2", "Verified")[1] == "False", "rejected")
+    reason, _, message = standin.said("PolicyVersion", namespace, "cartpole-2", "Verified")
+    assert reason in ("NotFound", "StoreRefused")
+    assert "0" * 64 in message
+    standin.create("AgentDeployment", namespace, {**AGENT, "spec": {"policyVersion": "cartpole-2"}})
+    assert reason in standin.until_said("AgentDeployment", namespace, "cartpole", "Progressing", "PolicyNotVerified")
+
+
+def test_a_version_knows_who_uses_it_until_that_is_gone(standin: Standin, play: Play, namespace: str) -> None:
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job(gates=[]))
+    standin.create("AgentDeployment", namespace, AGENT)
+
+    def used_by() -> Any:
+        return (standin.get("PolicyVersion", namespace, "cartpole-1") or {}).get("status", {}).get("usedBy", [])
+
+    standin.until(lambda: used_by() == ["agentdeployment/cartpole"], "used")
+    standin.delete("AgentDeployment", namespace, "cartpole")
+    standin.until(lambda: used_by() == [], "not used")
+
+
+def test_a_quota_is_told_and_survived(standin: Standin, play: Play, namespace: str) -> None:
+    quota = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    hard = {"count/jobs.batch": "0"}
+    standin.server.send("POST", quota, {"metadata": {"name": "none"}, "spec": {"hard": hard}})
+    counted = {"status": {"hard": hard, "used": hard}}  # the quota controller's part
+    standin.server.send("PATCH", f"{quota}/none/status", counted, content_type="application/merge-patch+json")
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    message = standin.until_said("RLEnvironment", namespace, "cartpole", "Ready", "Forbidden")
+    assert "exceeded quota: none, requested: count/jobs.batch=1" in message
+    standin.server.send("DELETE", f"{quota}/none")
+    standin.until_said("RLEnvironment", namespace, "cartpole", "Ready", "Probed")
+
+
+FOREIGN_JOB = {
+    "metadata": {"name": "cartpole-probe-1"},
+    "spec": {
+        "suspend": True,
+        "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "registry.example/x"}]}},
+    },
+}
+FOREIGN_SERVICE = {"metadata": {"name": "cartpole-agent"}, "spec": {"ports": [{"port": 80}]}}
+FOREIGN_SECRET = {"metadata": {"name": "cartpole-agent-token"}, "stringData": {"key": "somebody's"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "foreign", "ours", "main"),
+    [
+        pytest.param("Job", FOREIGN_JOB, ("RLEnvironment", ENVIRONMENT), "Ready", id="created"),
+        pytest.param("Service", FOREIGN_SERVICE, ("AgentDeployment", AGENT), "Progressing", id="applied"),
+        pytest.param("Secret", FOREIGN_SECRET, ("AgentDeployment", AGENT), "Progressing", id="secret"),
+    ],
+)
+def test_what_somebody_else_made_is_left_alone(
+    standin: Standin, play: Play, namespace: str, kind: str, foreign: Raw, ours: tuple[str, Raw], main: str
+) -> None:
+    name = foreign["metadata"]["name"]
+    made = standin.create(kind, namespace, foreign)
+    standin.create(ours[0], namespace, ours[1])
+    message = standin.until_said(ours[0], namespace, "cartpole", main, "NameTaken")
+    assert message == f"{kind} {name} exists and belongs to something else"
+    assert standin.get(kind, namespace, name) == made
+    standin.delete(kind, namespace, name)
+    standin.until(lambda: standin.said(ours[0], namespace, "cartpole", main)[0] != "NameTaken", "goes on")
+
+
+def test_a_store_that_is_away_is_told_and_waited_for(
+    standin: Standin, play: Play, namespace: str, minio: Minio
+) -> None:
+    play.hold = {"evaluator"}
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    standin.until(lambda: "a-evaluate-1-x" in standin.names("Pod", namespace), "the evaluator runs")
+    minio.stop()
+    try:
+        standin.patch("TrainingJob", namespace, "a", {"metadata": {"labels": {"look": "again"}}})
+        assert "cannot" in standin.until_said("TrainingJob", namespace, "a", "Complete", "StoreUnavailable")
+    finally:
+        minio.start()
+    play.hold = set()
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Published")
+
+
+def test_a_session_is_renewed_in_the_second_half_of_its_life(
+    standin: Standin, play: Play, namespace: str, operator: Operator
+) -> None:
+    play.hold = {"trainer"}
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+
+    def session() -> str:
+        secret: Raw = standin.get("Secret", namespace, "a-train-1-store") or {}
+        return str(secret["data"]["credentials.json"])
+
+    operator.kill()  # it believes for a minute what it has seen
+    first = session()
+    soon = (datetime.now(UTC) + timedelta(minutes=29)).isoformat()
+    renew = {"metadata": {"annotations": {"checkrein.dev/expires": soon}}}
+    standin.patch("Secret", namespace, "a-train-1-store", renew)
+    operator.start()
+    standin.until(lambda: session() != first, "renewed")
+
+
+def test_the_operator_answers_its_kubelet(operator: Operator) -> None:
+    assert operator.get("/livez") == (200, "ok")
+    assert operator.get("/readyz") == (200, "ok")
+    assert "checkrein_reconciles_total" in operator.get("/metrics")[1]
+    assert operator.get("/")[0] == 404
+
+
+def test_children_say_whose_they_are(standin: Standin, play: Play, namespace: str) -> None:
+    play.hold = {"probe"}
+    made = standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.until(lambda: bool(standin.names("Job", namespace)), "probe")
+    [probe] = standin.all("Job", namespace)
+    owner = {"apiVersion": API_VERSION, "kind": "RLEnvironment", "name": "cartpole", "uid": made["metadata"]["uid"]}
+    assert probe["metadata"]["ownerReferences"] == [{**owner, "controller": True, "blockOwnerDeletion": True}]

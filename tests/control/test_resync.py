@@ -1,0 +1,164 @@
+"""The comparison with a list, and what the edge makes of answers."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.control import builders as b
+
+from checkrein.control.cache import Cache, Key
+from checkrein.control.cluster import ApiError, Cluster, NameTaken, is_same_work
+from checkrein.control.conditions import Transition
+from checkrein.control.controllers import Scope
+from checkrein.control.events import NOTE_LIMIT, event
+from checkrein.control.kinds import KINDS, Kind
+from checkrein.control.queue import WorkQueue
+from checkrein.control.reconciler import Reconciler
+from checkrein.control.resync import resync
+from checkrein.control.workloads.pods import task_variable
+
+KEY = Key("TrainingJob", "games", "a")
+
+
+def seen(version: str, uid: str = "a-uid") -> dict[str, Any]:
+    """TrainingJob a as a watch shows it."""
+    obj: dict[str, Any] = b.job().model_dump(mode="json", by_alias=True, exclude_none=True)
+    obj["metadata"] |= {"resourceVersion": version, "uid": uid}
+    return {"apiVersion": "checkrein.dev/v1alpha1", "kind": "TrainingJob", **obj}
+
+
+class Listing:
+    """An API server that has some TrainingJobs; `meanwhile` happens while it answers."""
+
+    def __init__(self, *jobs: dict[str, Any]) -> None:
+        self.jobs = jobs
+        self.meanwhile: Any = lambda: None
+
+    async def list(self, kind: Kind, label_selector: str = "") -> list[dict[str, Any]]:
+        """As Cluster.list."""
+        if kind.kind != "TrainingJob":
+            return []
+        self.meanwhile()
+        return [{k: v for k, v in job.items() if k not in ("kind", "apiVersion")} for job in self.jobs]
+
+
+def operator() -> tuple[Reconciler, Cache, WorkQueue[Key]]:
+    """A reconciler that has not been told of anything."""
+    cache, queue = Cache(), WorkQueue[Key](lambda: 0.0, random.Random(0))
+    never: Any = SimpleNamespace()
+    return Reconciler(Scope(cache, b.SETTINGS, b.CLUSTER), queue, never, never), cache, queue
+
+
+@pytest.mark.parametrize(
+    ("known", "listed", "version", "woken"),
+    [
+        pytest.param(None, seen("5"), "5", True, id="new -> remembered"),
+        pytest.param(seen("4"), seen("5"), "5", True, id="changed -> remembered"),
+        pytest.param(seen("5"), seen("5"), "5", False, id="as known -> nothing"),
+        pytest.param(seen("6"), seen("5"), "6", False, id="a watch knows better -> nothing"),
+        pytest.param(seen("4"), None, None, True, id="gone -> forgotten"),
+        pytest.param(seen("9", "old"), seen("5", "new"), "5", True, id="another one of that name -> remembered"),
+    ],
+)
+async def test_resync(known: Any, listed: Any, version: str | None, woken: bool) -> None:
+    reconciler, cache, queue = operator()
+    if known:
+        cache.put(known)
+    api: Any = Listing(*([listed] if listed else []))
+    await resync(reconciler, cache, api)
+    now = cache.get(KEY)
+    assert (now["metadata"]["resourceVersion"] if now else None) == version
+    assert (len(queue) == 1) is woken
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [
+        pytest.param(None, seen("5"), id="created while the list was made"),
+        pytest.param(seen("4", "old"), seen("5", "new"), id="created anew while the list was made"),
+    ],
+)
+async def test_what_a_watch_shows_while_the_list_is_made_is_not_lost(before: Any, meanwhile: Any) -> None:
+    reconciler, cache, _ = operator()
+    if before:
+        cache.put(before)
+    api: Any = Listing()
+    api.meanwhile = lambda: reconciler.saw(meanwhile)
+    await resync(reconciler, cache, api)
+    assert cache.get(KEY) == meanwhile
+
+
+@pytest.mark.parametrize(
+    ("error", "temporary"),
+    [
+        pytest.param(ApiError(0, "Unreachable", "m"), True, id="no answer"),
+        pytest.param(ApiError(409, "Conflict", "m"), True, id="conflict"),
+        pytest.param(ApiError(429, "TooManyRequests", "m"), True, id="too many requests"),
+        pytest.param(ApiError(500, "InternalError", "m"), True, id="server error"),
+        pytest.param(ApiError(403, "Forbidden", "m"), False, id="forbidden"),
+        pytest.param(ApiError(422, "Invalid", "m"), False, id="invalid"),
+        pytest.param(NameTaken("Job", "j"), False, id="name taken, though it is a conflict"),
+    ],
+)
+def test_which_errors_may_pass(error: ApiError, temporary: bool) -> None:
+    assert error.temporary is temporary
+    assert len(ApiError(500, "r", "x" * 5000).message) <= 1024
+
+
+async def test_a_server_that_is_away_is_an_error_of_ours() -> None:
+    from kubernetes.aio import client
+
+    async with client.ApiClient(client.Configuration(host="http://127.0.0.1:1")) as api:
+        with pytest.raises(ApiError) as raised:
+            await Cluster(api).get("Job", "games", "j")
+    assert (raised.value.status, raised.value.reason, raised.value.temporary) == (0, "Unreachable", True)
+
+
+def owned(*uids: str) -> dict[str, Any]:
+    return {"metadata": {"ownerReferences": [{"uid": uid} for uid in uids]}}
+
+
+def published(uid: str) -> dict[str, Any]:
+    return {"metadata": {}, "spec": {"provenance": {"uid": uid}}}
+
+
+@pytest.mark.parametrize(
+    ("existing", "wanted", "same"),
+    [
+        pytest.param(owned("a"), owned("a"), True, id="one owner"),
+        pytest.param(owned("b", "a"), owned("a"), True, id="one owner among others"),
+        pytest.param(owned("b"), owned("a"), False, id="another owner, or a namesake of an earlier life"),
+        pytest.param({"metadata": {}}, owned("a"), False, id="nobody's"),
+        pytest.param(published("a"), published("a"), True, id="one TrainingJob's policy"),
+        pytest.param(published("b"), published("a"), False, id="another TrainingJob's policy"),
+    ],
+)
+def test_what_is_the_same_work(existing: dict[str, Any], wanted: dict[str, Any], same: bool) -> None:
+    assert is_same_work(existing, wanted) is same
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        (KINDS["Pod"].path(), "/api/v1/pods"),
+        (KINDS["Pod"].path("games", "p", "status"), "/api/v1/namespaces/games/pods/p/status"),
+        (KINDS["Namespace"].path("", "kube-system"), "/api/v1/namespaces/kube-system"),
+        (KINDS["Job"].path("games"), "/apis/batch/v1/namespaces/games/jobs"),
+    ],
+)
+def test_paths(path: str, wanted: str) -> None:
+    assert path == wanted
+
+
+def test_an_event_is_bounded_and_never_empty() -> None:
+    obj = seen("5")
+    assert len(event(obj, Transition("Normal", "R", "x" * 5000), b.NOW)["note"]) == NOTE_LIMIT
+    assert event(obj, Transition("Normal", "Published", ""), b.NOW)["note"] == "Published"
+
+
+def test_a_users_text_is_not_expanded_by_the_kubelet() -> None:
+    task = b.environment(source={"gymnasium": {"id": "CartPole-v1", "kwargs": {"text": "$(HOME)"}}})
+    assert '"$$(HOME)"' in task_variable(task)["value"]

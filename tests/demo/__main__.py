@@ -1,0 +1,64 @@
+"""`python -m tests.demo` tells the story, `python -m tests.demo down` takes everything down again."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.cluster import node
+from tests.cluster.cluster import Cluster, external
+from tests.cluster.install import install
+from tests.cluster.steps import ClusterError
+from tests.demo import story
+
+NODE = "demo"
+
+
+def main() -> None:
+    """The command line."""
+    try:
+        if sys.argv[1:] == ["down"]:
+            node.down(NODE)
+        else:
+            tell()
+    except ClusterError as error:
+        sys.exit(f"\nThe demo stopped: {error}")
+
+
+def tell() -> None:
+    """The whole story."""
+    phases = story.Phases()
+    with phases.phase("A Kubernetes with Checkrein's images"):
+        cluster = bring_up()
+    kubectl = cluster.kubectl
+    story.leave_kubectl(kubectl)
+    with phases.phase("Installing MinIO and Checkrein"):
+        install(kubectl, cluster.images)
+    with phases.phase("An environment is probed"):
+        story.environment(kubectl)
+    with phases.phase("A first policy is trained, evaluated, judged and stored"):
+        story.start_training(kubectl, "training.yaml")
+        first = story.trained(kubectl, "cartpole-a")
+    with phases.phase("It decides; a second one is trained meanwhile, from another seed"):
+        story.start_training(kubectl, "training-second.yaml")
+        story.deploy(kubectl, first)
+        second = story.trained(kubectl, "cartpole-b")
+    with phases.phase("A client plays, and the second one takes over"):
+        story.start_playing(cluster)
+        story.switch(kubectl, second)
+        story.played(kubectl, 3)
+        story.show(kubectl)
+    with phases.phase("Rolled back while the client plays on"):
+        story.switch(kubectl, first)
+        story.finish_playing(kubectl, first, second)
+        story.show(kubectl)
+    print(f"\n== Done\n{phases.summary()}")
+    print(story.NEXT)
+
+
+def bring_up() -> Cluster:
+    """The cluster that CHECKREIN_KUBECONFIG names, else a node on this machine."""
+    return external() or node.up(NODE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The three entry points, end to end, as processes on a real store."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from tests.train.conftest import ROOT, Job, environment, job_spec, sample
+
+from checkrein.api.environment import RLEnvironmentSpec
+from checkrein.api.tasks import EvaluationResults
+from checkrein.api.training import TrainingJobSpec
+from checkrein.train.seeds import HALF
+
+pytestmark = pytest.mark.store
+
+
+def test_sample_job_trains_and_its_evaluation_passes_the_gate(make_job: Any) -> None:
+    job = make_job(
+        RLEnvironmentSpec.model_validate(sample("environment.yaml")),
+        TrainingJobSpec.model_validate(sample("training.yaml")),
+    )
+    trained = job.train().end()
+    assert trained.code == 0, trained.log
+    assert trained.report["progress"]["percent"] == 100
+    assert trained.report["checkpoint"]["step"] >= 40_000
+
+    evaluated = job.start("evaluator", job.evaluation(trained, 300)).end()
+    assert evaluated.code == 0, evaluated.log
+    reference = evaluated.report["results"]
+    stored = job.store.get(reference["key"], digest=reference["digest"])
+    results = EvaluationResults.model_validate_json(stored)
+    assert results.manifest == trained.report["manifest"]["digest"]
+    assert len(set(results.seeds)) == 300
+    assert min(results.seeds) >= HALF
+    assert results.returns == [float(length) for length in results.lengths]
+    assert sum(results.returns) / 300 >= 498
+
+
+LONG = {"n_steps": 64, "batch_size": 64, "n_epochs": 2}
+
+
+def long_job(make_job: Any, steps: int = 10**9) -> Job:
+    """Trains until somebody ends it, with a checkpoint every 512 steps."""
+    spec = job_spec(
+        "PPO",
+        steps,
+        algorithm={"hyperparameters": LONG, "normalize": {"observation": True}},
+        environments=4,
+        checkpoint={"everySteps": 512},
+    )
+    job: Job = make_job(environment("tiny/WideDiscrete-v0"), spec)
+    return job
+
+
+def test_a_killed_trainer_goes_on_from_its_newest_good_checkpoint(make_job: Any) -> None:
+    job = long_job(make_job)
+    first = job.train(attempt=1)
+    first.read_until("checkpoint of step 1536")
+    first.process.kill()
+    assert first.end().code == -signal.SIGKILL
+
+    newest = max(key for key in job.written() if key.endswith("/manifest.json"))
+    job.store.put(newest.replace("manifest.json", "network.pt"), b"damaged")
+    older = max(key for key in job.written() if key.endswith("/manifest.json") and key != newest)
+    step = int(older.split("/")[-2])
+
+    second = job.train(attempt=2)
+    log = second.read_until("resuming from step")
+    assert f"resuming from step {step} " in log
+    assert newest in log
+    assert "is damaged" in log
+    second.read_until(f"checkpoint of step {step + 512}")
+    second.process.send_signal(signal.SIGTERM)
+    ended = second.end()
+    assert ended.code == 1
+    assert ended.report["failure"]["reason"] == "Terminated"
+    assert not ended.report["failure"]["permanent"]
+    saved = ended.report["checkpoint"]["step"]
+    assert saved == ended.report["progress"]["steps"]
+    assert any(f"/2/train/checkpoints/{saved:012d}/manifest.json" in key for key in job.written())
+
+
+def test_a_resumed_job_ends_with_the_policy_of_one_that_was_never_interrupted(make_job: Any) -> None:
+    whole = long_job(make_job, 4096).train().end()
+    assert whole.code == 0, whole.log
+
+    job = long_job(make_job, 4096)
+    first = job.train(attempt=1)
+    first.read_until("checkpoint of step 2048")
+    first.process.kill()
+    first.end()
+    resumed = job.train(attempt=2).end()
+    assert resumed.code == 0, resumed.log
+    assert "resuming from step" in resumed.log
+    assert resumed.report["manifest"]["digest"] == whole.report["manifest"]["digest"]
+
+
+def test_a_trainer_that_cannot_start_says_why_and_that_no_attempt_will(make_job: Any) -> None:
+    job = make_job(environment("tiny/BoxDiscrete-v0"), job_spec(algorithm={"hyperparameters": {"n_step": 1}}))
+    ended = job.train().end()
+    assert ended.code == 2
+    assert ended.report["failure"]["reason"] == "InvalidHyperparameters"
+    assert "did you mean n_steps" in ended.report["failure"]["message"]
+    assert "manifest" not in ended.report
+
+
+def test_a_store_that_is_away_is_worth_another_attempt(make_job: Any) -> None:
+    job = make_job(environment("tiny/BoxDiscrete-v0"), job_spec())
+    task = job.training()
+    away = task.model_copy(update={"store": task.store.model_copy(update={"endpoint": "127.0.0.1:9"})})
+    ended = job.start("trainer", away).end()
+    assert ended.code == 1
+    assert ended.report["failure"]["reason"] == "StoreUnavailable"
+
+
+def test_the_evaluator_has_nothing_of_what_trained() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, checkrein.train.evaluator; print(*sys.modules)"],
+        env={"PYTHONPATH": str(ROOT / "operator")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "onnxruntime" in loaded
+    assert not {"torch", "stable_baselines3"} & set(loaded)
+
+
+def test_an_artifact_that_was_changed_is_not_evaluated(make_job: Any) -> None:
+    spec = job_spec("DQN", 200, algorithm={"hyperparameters": {"learning_starts": 50}})
+    job = make_job(environment("tiny/BoxDiscrete-v0"), spec)
+    trained = job.train().end()
+    assert trained.code == 0, trained.log
+    evaluated = job.start("evaluator", job.evaluation(trained, 20)).end()
+    assert evaluated.code == 0, evaluated.log
+    job.store.put(next(key for key in job.written() if key.endswith("policy.onnx")), b"changed")
+    again = job.start("evaluator", job.evaluation(trained, 20)).end()
+    assert again.code == 1
+    assert again.report["failure"]["reason"] == "DigestMismatch"

@@ -1,0 +1,116 @@
+"""The exported graph acts like the library, whatever the spaces, and knows how to tell when it does not."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from stable_baselines3.common.base_class import BaseAlgorithm
+from tests.train import tinyenvs
+from tests.train.conftest import environment, job_spec, task
+
+from checkrein.api.tasks import TrainingTask
+from checkrein.train.algorithms import ALGORITHMS
+from checkrein.train.export import predict, to_onnx, verify
+from checkrein.train.failures import Failed
+from checkrein.train.learning import Seams, Stop, learn
+from checkrein.train.model import build
+from checkrein.train.observations import gather
+from checkrein.train.policy import batch
+
+CASES = [
+    *[(f"tiny/{o}{a}-v0", "PPO", False, {}) for o, a in product(tinyenvs.OBSERVATIONS, tinyenvs.ACTIONS)],
+    *[(f"tiny/{o}{a}-v0", "DQN", False, {}) for o, a in product(tinyenvs.OBSERVATIONS, ("Discrete", "Shifted"))],
+    *[(f"tiny/Wide{a}-v0", "PPO", True, {}) for a in tinyenvs.ACTIONS],
+    ("tiny/WideDiscrete-v0", "DQN", True, {}),
+    ("tiny/BoxBox-v0", "PPO", True, {"use_sde": True}),
+    ("Pendulum-v1", "PPO", True, {}),
+]
+
+
+def trained(id_: str, algorithm: str, normalize: bool, hyperparameters: dict[str, Any]) -> tuple[TrainingTask, Any]:
+    """A policy that has learnt a little: statistics and biases have moved."""
+    few = {"n_steps": 32, "batch_size": 32, "n_epochs": 2} if algorithm == "PPO" else {"learning_starts": 16}
+    spec = {
+        "hyperparameters": {**few, **hyperparameters},
+        "normalize": {"observation": normalize, "reward": normalize},
+        "network": {"hidden": [16]},
+    }
+    made = task(environment(id_), job_spec(algorithm, 64, algorithm=spec))
+    model = build(made)
+    learn(model, 64, Seams(10**9, 0, Stop(), None, lambda: None))
+    return made, model
+
+
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda c: f"{c[1]} on {c[0]}{' normalised' if c[2] else ''} {c[3] or ''}".strip()
+)
+def test_acts_like_the_library(case: tuple[str, str, bool, dict[str, Any]]) -> None:
+    made, model = trained(*case)
+    onnx = to_onnx(model, ALGORITHMS[made.spec.algorithm.name], made.interface)
+    observations = gather(made.environment, 50, seed=3)
+    verify(onnx, model, made.interface, observations)
+    outputs = run(onnx, made, observations)
+    assert outputs["value"].shape == (100,)
+    expected_scores = {"DQN": {"q_values"}, "PPO": {"logits"}}[made.spec.algorithm.name]
+    if made.interface.action.type == "Box":
+        expected_scores = {"mean"} if case[3] else {"mean", "log_std"}
+    assert outputs.keys() - {"action", "value"} == expected_scores
+
+
+def run(onnx: bytes, made: TrainingTask, observations: list[Any]) -> dict[str, Any]:
+    session = onnxruntime.InferenceSession(onnx)
+    names = [o.name for o in session.get_outputs()]
+    inputs = {"observation": batch(made.interface.observation, observations)}
+    return dict(zip(names, session.run(None, inputs), strict=True))
+
+
+def test_actions_are_executable_and_of_one_row_too() -> None:
+    made, model = trained("tiny/BoxBox-v0", "PPO", False, {})
+    scale_up(model, 1000.0)
+    onnx = to_onnx(model, ALGORITHMS["PPO"], made.interface)
+    observations = gather(made.environment, 50, seed=3)
+    actions = run(onnx, made, observations)["action"]
+    low, high = np.array([-2.0, 0.0]), np.array([2.0, 0.5])
+    assert ((actions >= low) & (actions <= high)).all()
+    assert (actions == low).any()
+    assert (actions == high).any()
+    assert np.array_equal(run(onnx, made, observations[:1])["action"], actions[:1])
+
+
+def test_value_is_in_the_environment_s_own_rewards() -> None:
+    made, model = trained("tiny/WideDiscrete-v0", "PPO", True, {})
+    normalizer = model.get_vec_normalize_env()
+    onnx = to_onnx(model, ALGORITHMS["PPO"], made.interface)
+    observations = gather(made.environment, 20, seed=3)
+    seen = model.policy.obs_to_tensor(normalizer.normalize_obs(np.stack(observations)))[0]
+    normalised = model.policy.predict_values(seen).detach().numpy().ravel()
+    assert normalizer.ret_rms.var > 0.01
+    expected = normalised * np.sqrt(normalizer.ret_rms.var + normalizer.epsilon)
+    assert run(onnx, made, observations)["value"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("id_", [f"tiny/Wide{a}-v0" for a in tinyenvs.ACTIONS])
+def test_an_export_of_other_weights_is_noticed(id_: str) -> None:
+    made, model = trained(id_, "PPO", True, {})
+    onnx = to_onnx(model, ALGORITHMS["PPO"], made.interface)
+    scale_up(model, -1.0)
+    with pytest.raises(Failed, match="acts unlike the trained one") as raised:
+        verify(onnx, model, made.interface, gather(made.environment, 200, seed=3))
+    assert raised.value.failure.reason == "ExportMismatch"
+    assert raised.value.failure.permanent
+
+
+def scale_up(model: BaseAlgorithm, factor: float) -> None:
+    """Multiply what the actor's last layer gives."""
+    for parameter in model.policy.action_net.parameters():  # type: ignore[union-attr]
+        parameter.data *= factor
+
+
+def test_the_library_s_actions_are_told_as_the_environment_executes_them() -> None:
+    made, model = trained("tiny/ShiftedShifted-v0", "PPO", False, {})
+    actions = predict(model, made.interface, gather(made.environment, 50, seed=3))
+    assert set(actions.tolist()) <= {5, 6, 7}

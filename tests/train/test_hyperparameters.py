@@ -1,0 +1,109 @@
+"""What the library would not take is refused before a step is spent, by a sentence that names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from stable_baselines3 import DQN, PPO
+from tests.train.conftest import environment, job_spec, task
+
+from checkrein.train.failures import Failed
+from checkrein.train.hyperparameters import OWNED, check
+from checkrein.train.model import build
+
+
+@pytest.mark.parametrize(
+    ("library", "given"),
+    [
+        pytest.param(PPO, {"n_steps": 32, "gamma": 0.9, "normalize_advantage": False}, id="numbers and switches"),
+        pytest.param(PPO, {"gamma": 1, "learning_rate": 0}, id="whole numbers where fractions are meant"),
+        pytest.param(PPO, {"target_kl": None, "clip_range_vf": 0.2}, id="optional ones"),
+        pytest.param(DQN, {"train_freq": [1, "episode"], "learning_starts": 0}, id="a pair"),
+    ],
+)
+def test_accepted_as_given(library: Any, given: dict[str, Any]) -> None:
+    accepted = check(library, given)
+    assert {k: list(v) if isinstance(v, tuple) else v for k, v in accepted.items()} == given
+
+
+def test_a_linear_schedule_falls_to_zero_over_the_budget() -> None:
+    accepted = check(PPO, {"learning_rate": "lin_0.003", "clip_range": "lin_2e-1"})
+    assert [accepted["learning_rate"](left) for left in (1.0, 0.5, 0.0)] == pytest.approx([0.003, 0.0015, 0.0])
+    assert accepted["clip_range"](1.0) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "value", "words"),
+    [
+        pytest.param(PPO, "n_stepps", 32, "did you mean n_steps", id="misspelt"),
+        pytest.param(PPO, "frobnication", 1, "it has learning_rate", id="like nothing there is"),
+        pytest.param(PPO, "buffer_size", 1, "no such hyperparameter", id="of another algorithm"),
+        pytest.param(PPO, "n_steps", "32", "the library takes int", id="text for a number"),
+        pytest.param(PPO, "n_steps", 3.5, "the library takes int", id="fraction for a whole number"),
+        pytest.param(PPO, "n_steps", True, "the library takes int", id="switch for a number"),
+        pytest.param(PPO, "n_steps", 0, "at least 1", id="too small"),
+        pytest.param(PPO, "gamma", 1.5, "between 0 and 1", id="too large"),
+        pytest.param(PPO, "gamma", "lin_0.9", "the library takes float", id="schedule where none is taken"),
+        pytest.param(PPO, "learning_rate", "lin_fast", "lin_0.001", id="schedule without a number"),
+        pytest.param(PPO, "learning_rate", "exp_0.1", "lin_0.001", id="unknown schedule"),
+        pytest.param(PPO, "learning_rate", "lin_-0.1", "lin_0.001", id="negative schedule"),
+        pytest.param(PPO, "learning_rate", -1, "at least 0", id="negative rate"),
+        pytest.param(DQN, "train_freq", [1, 2], "the library takes", id="pair of the wrong kind"),
+        *[pytest.param(PPO, name, 1, mend, id=f"{name} belongs to the spec") for name, mend in OWNED.items()],
+    ],
+)
+def test_refused_with_the_mend(library: Any, name: str, value: Any, words: str) -> None:
+    with pytest.raises(Failed) as raised:
+        check(library, {name: value})
+    failure = raised.value.failure
+    assert failure.reason == "InvalidHyperparameters"
+    assert failure.permanent
+    assert failure.message.startswith(f"spec.algorithm.hyperparameters.{name}: ")
+    assert words in failure.message
+
+
+@pytest.mark.parametrize(
+    ("environment_id", "spec", "reason", "words"),
+    [
+        pytest.param(
+            "tiny/BoxBox-v0", {"name": "DQN"}, "AlgorithmMisfit", "spec.algorithm.name", id="DQN on continuous actions"
+        ),
+        pytest.param(
+            "tiny/BoxDiscrete-v0",
+            {"algorithm": {"hyperparameters": {"n_steps": 1}}},
+            "InvalidHyperparameters",
+            "PPO refuses them",
+            id="a combination that only the constructor judges",
+        ),
+        pytest.param(
+            "tiny/DiscreteDiscrete-v0",
+            {"algorithm": {"normalize": {"observation": True}}},
+            "InvalidHyperparameters",
+            "spec.algorithm.normalize.observation",
+            id="normalisation of what has no scale",
+        ),
+    ],
+)
+def test_a_spec_that_cannot_be_trained_is_refused(environment_id: str, spec: Any, reason: str, words: str) -> None:
+    with pytest.raises(Failed) as raised:
+        build(task(environment(environment_id), job_spec(**spec)))
+    assert raised.value.failure.reason == reason
+    assert raised.value.failure.permanent
+    assert words in raised.value.failure.message
+
+
+def test_an_environment_unlike_its_probe_is_refused() -> None:
+    probed = task(environment("tiny/BoxDiscrete-v0"), job_spec())
+    changed = probed.model_copy(update={"environment": environment("tiny/WideDiscrete-v0")})
+    with pytest.raises(Failed) as raised:
+        build(changed)
+    assert raised.value.failure.reason == "EnvironmentChanged"
+
+
+def test_the_spec_s_network_is_the_one_that_learns() -> None:
+    algorithm = {"network": {"hidden": [7, 5], "activation": "relu"}}
+    model = build(task(environment("tiny/BoxDiscrete-v0"), job_spec(algorithm=algorithm)))
+    assert "in_features=7, out_features=5" in str(model.policy)
+    assert "ReLU" in str(model.policy)
+    assert "Tanh" not in str(model.policy)

@@ -1,0 +1,81 @@
+"""What the trainer tells while it learns."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, cast
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from checkrein.api.tasks import TrainingProgress
+from checkrein.api.training import CheckpointStatus
+from checkrein.train.checkpoints import Checkpoints
+from checkrein.train.progress import Meter, progress, serve
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(
+            {"steps": 0, "first": 0, "total": 100, "elapsed": 0.0, "left": None, "returns": []},
+            {"steps": 0, "total": 100, "percent": 0, "stepsPerSecond": 0},
+            id="nothing yet: no rate, no time left, no return",
+        ),
+        pytest.param(
+            {"steps": 250, "first": 0, "total": 1000, "elapsed": 10.0, "left": None, "returns": [1.0, 2.0]},
+            {"steps": 250, "total": 1000, "percent": 25, "eta": "30s", "episodeReturn": "1.50", "stepsPerSecond": 25},
+            id="a quarter",
+        ),
+        pytest.param(
+            {"steps": 750, "first": 500, "total": 1000, "elapsed": 10.0, "left": None, "returns": []},
+            {"steps": 750, "total": 1000, "percent": 75, "eta": "10s", "stepsPerSecond": 25},
+            id="resumed: the rate is this attempt's own",
+        ),
+        pytest.param(
+            {"steps": 250, "first": 0, "total": 1000, "elapsed": 10.0, "left": 5.0, "returns": []},
+            {"steps": 250, "total": 1000, "percent": 25, "eta": "5s", "stepsPerSecond": 25},
+            id="the duration ends first",
+        ),
+        pytest.param(
+            {"steps": 1024, "first": 0, "total": 1000, "elapsed": 10.0, "left": -1.0, "returns": [1e300]},
+            {"steps": 1024, "total": 1000, "percent": 100, "eta": "0s", "stepsPerSecond": 102},
+            id="past the end, with a return beyond what the status can hold",
+        ),
+    ],
+)
+def test_progress_is(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert progress(**given).dump() == expected
+
+
+class Running:
+    """What is read of an algorithm."""
+
+    def __init__(self) -> None:
+        self.num_timesteps = 40
+        self.ep_info_buffer: deque[Any] | None = deque([{"r": 3.0}, {"r": 4.0}])
+
+
+class Saved:
+    newest = CheckpointStatus(step=30, digest="sha256:" + "0" * 64)
+
+
+def test_http_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHECKREIN_PORT", "0")
+    meter = Meter(Running(), 100, None, cast(Checkpoints, Saved()))
+    with serve(meter) as port:
+        base = f"http://127.0.0.1:{port}"
+        answer = TrainingProgress.model_validate_json(httpx.get(f"{base}/progress").content)
+        assert answer.progress.percent == 40
+        assert answer.checkpoint == Saved.newest
+        families = {
+            f.name: f.samples[0].value for f in text_string_to_metric_families(httpx.get(f"{base}/metrics").text)
+        }
+        assert families["checkrein_training_steps"] == 40
+        assert families["checkrein_training_episode_return"] == 3.5
+        assert families["checkrein_training_checkpoint_step"] == 30
+        assert httpx.get(f"{base}/livez").status_code == 200
+        assert httpx.get(f"{base}/other").status_code == 404
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{base}/livez")

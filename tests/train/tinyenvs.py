@@ -1,0 +1,72 @@
+"""Tasks with a known best policy, one for each pair of spaces; importing this module registers them as `tiny/...`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Echo(gymnasium.Env[Any, Any]):
+    """The first element of the observation says which action is paid 1; episodes take four steps."""
+
+    def __init__(self, observation: spaces.Space[Any], action: spaces.Space[Any], scale: float = 1.0) -> None:
+        self.observation_space, self.action_space, self.scale = observation, action, scale
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.observation_space.seed(int(self.np_random.integers(2**31)))
+        self.steps = 0
+        self.seen = self.observation_space.sample()
+        return self.seen, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action), action
+        reward = self.scale * float(self.wanted() == self.first_bit(action))
+        self.steps += 1
+        self.seen = self.observation_space.sample()
+        return self.seen, reward, self.steps >= 4, False, {}
+
+    def wanted(self) -> bool:
+        """One bit of the observation."""
+        first = np.asarray(self.seen).ravel()[0]
+        space = self.observation_space
+        if isinstance(space, spaces.Box):
+            return bool(first > (space.low.ravel()[0] / 2 + space.high.ravel()[0] / 2))
+        start = space.start if isinstance(space, spaces.Discrete) else 0
+        return bool((first - start) % 2)
+
+    def first_bit(self, action: Any) -> bool:
+        """One bit of the action."""
+        first = np.asarray(action).ravel()[0]
+        if isinstance(self.action_space, spaces.Box):
+            return bool(first > (self.action_space.low.ravel()[0] / 2 + self.action_space.high.ravel()[0] / 2))
+        start = self.action_space.start if isinstance(self.action_space, spaces.Discrete) else 0
+        return bool((first - start) % 2)
+
+
+OBSERVATIONS: dict[str, spaces.Space[Any]] = {
+    "Box": spaces.Box(-3.0, 5.0, (3,), np.float32),
+    "Wide": spaces.Box(-1e3, 3e3, (2, 2), np.float64),
+    "Image": spaces.Box(0, 255, (12, 12, 1), np.uint8),
+    "Discrete": spaces.Discrete(4),
+    "Shifted": spaces.Discrete(4, start=-2),
+    "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
+    "MultiBinary": spaces.MultiBinary(3),
+}
+ACTIONS: dict[str, spaces.Space[Any]] = {
+    "Discrete": spaces.Discrete(2),
+    "Shifted": spaces.Discrete(3, start=5),
+    "Box": spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 0.5], np.float32)),
+    "MultiDiscrete": spaces.MultiDiscrete([2, 4, 3]),
+    "MultiBinary": spaces.MultiBinary(4),
+}
+for observation in OBSERVATIONS:
+    for action in ACTIONS:
+        gymnasium.register(
+            f"tiny/{observation}{action}-v0",
+            Echo,
+            kwargs={"observation": OBSERVATIONS[observation], "action": ACTIONS[action]},
+        )
