@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from tests.cluster.processes import run
@@ -43,17 +44,22 @@ def require(tools: dict[str, str]) -> None:
         run("apt-get update", ["apt-get", "-q", "update"], env=quiet)
         run("apt-get install", ["apt-get", "-qy", "install", "--no-install-recommends", *missing], env=quiet)
     for service in set(SERVICES) & set(missing):
-        _stop(service)
+        stop(service)
 
 
 def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 
-def _stop(service: str) -> None:
-    """Ends what the package's installation started."""
-    say(f"stopping the {service} service that its package starts")
+def stop(service: str) -> None:
+    """Ends what the package's installation started; a machine may forbid its start (policy-rc.d), then nothing runs."""
     if SYSTEMD.exists():
+        say(f"stopping the {service} service that its package starts")
         run(f"stopping {service}", ["systemctl", "disable", "--now", service])
-    elif Path("/etc/init.d", service).exists():
+    elif Path("/etc/init.d", service).exists() and _runs(service):
+        say(f"stopping the {service} service that its package starts")
         run(f"stopping {service}", ["service", service, "stop"])
+
+
+def _runs(service: str) -> bool:
+    return subprocess.run(["service", service, "status"], capture_output=True, check=False).returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster import cgroups, node
+from tests.cluster import cgroups, node, system
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.cluster import Cluster
 from tests.cluster.layout import Layout
@@ -53,6 +53,12 @@ def finished(cluster: Cluster, name: str, namespace: str = "default") -> dict[st
 
     wait_until(ended, 120, otherwise=lambda: ClusterError(cluster.kubectl("describe", "pod", name, "-n", namespace)))
     return cluster.kubectl.get("pod", name, namespace=namespace)
+
+
+@pytest.mark.parametrize("service", system.SERVICES)
+def test_a_service_that_its_package_did_not_start_need_not_be_stopped(cluster: Cluster, service: str) -> None:
+    system.stop(service)  # what bringing the cluster up does where the package is new
+    system.stop(service)
 
 
 def test_a_pod_runs_and_its_log_is_read(cluster: Cluster) -> None:

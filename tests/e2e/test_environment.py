@@ -7,6 +7,7 @@ from tests.cluster.images import registry
 from tests.e2e.world import World
 
 ID = "spec.source.gymnasium.id"
+THIRD = "step 3 (reset with seed 0)"
 UNUSABLE = {
     "unknown": "CartPole-v7",
     "crashes": "bad/Segfault-v0",
@@ -34,8 +35,8 @@ def unusable(shared: World) -> World:
         pytest.param("exits", "EnvironmentCrashed", "exit code 3", id="a simulator that ends its process"),
         pytest.param("hangs", "EnvironmentHangs", "check Deterministic after 20 s", id="a step that never returns"),
         pytest.param("raises", "EnvironmentFailed", "the simulator is not licensed", id="a step that raises"),
-        pytest.param("nan-observation", "CheckFailed", "observation of step 3 (reset with seed 0) is NaN", id="NaN as observation"),
-        pytest.param("nan-reward", "CheckFailed", "reward of step 3 (reset with seed 0) is NaN", id="NaN as reward"),
+        pytest.param("nan-observation", "CheckFailed", f"observation of {THIRD} is NaN", id="NaN as observation"),
+        pytest.param("nan-reward", "CheckFailed", f"reward of {THIRD} is NaN", id="NaN as reward"),
     ],
 )
 def test_an_unusable_environment_says_why(unusable: World, name: str, reason: str, words: str) -> None:
