@@ -1,15 +1,15 @@
 # `make help` lists the targets. All of them may be run again at any point.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS := operator,trainer,agent,client
+EXTRAS := operator,trainer,agent,client,cli
 GENERATED := crds charts/checkrein/templates/crds manifests/install.yaml
 NAME ?= dev
 .DEFAULT_GOAL := help
 
-.PHONY: help venv generate verify check test-unit test images cluster-up cluster-down demo demo-down clean clean-cache
+.PHONY: help venv generate verify check test-unit test images cluster-up cluster-down demo demo-down bench-log bench-decisions bench-override clean clean-cache
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(BIN)/complete ## Make the development environment in .venv
 
@@ -33,7 +33,7 @@ check: venv ## Check format, lint, types, layers and the chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests/cluster tests/demo tests/e2e tests/conftest.py
+	$(BIN)/mypy tests/cluster tests/demo tests/e2e tests/bench tests/conftest.py
 	PYTHONPATH=operator $(BIN)/lint-imports
 	$$($(BIN)/python -m tests.cluster.binaries helm) lint --quiet charts/checkrein --values manifests/minio/values.yaml
 
@@ -52,11 +52,20 @@ cluster-up: venv ## Bring up a local cluster with the images (NAME=dev)
 cluster-down: venv ## Take the local cluster down (NAME=dev)
 	$(BIN)/python -m tests.cluster down --name $(NAME)
 
+bench-log: venv ## Measure the decision log, and kill its writer, then a replica, 200 times
+	$(BIN)/python -m tests.bench.log
+
 demo: venv ## Show the whole story on a local cluster
 	$(BIN)/python -m tests.demo
 
 demo-down: venv ## Take the demo's cluster down
 	$(BIN)/python -m tests.demo down
+
+bench-decisions: venv ## Measure the agent against other servers (docs/benchmarks.md)
+	$(BIN)/python -m tests.bench.decisions
+
+bench-override: venv ## Measure how soon an override takes hold
+	$(BIN)/python -m tests.bench.override
 
 clean: ## Remove what was made in the checkout (slow products stay in ~/.cache/checkrein)
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.agent.installation import Deployment, Library, apply_crd
+from tests.agent import graphs
+from tests.agent.installation import Deployment, Library
 from tests.agent.replica import Replica
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.minio import Minio
@@ -24,7 +25,7 @@ def library(minio: Minio) -> Library:
 
 @pytest.fixture(scope="session")
 def with_crd(controlplane: ControlPlane) -> ControlPlane:
-    apply_crd(controlplane)
+    controlplane.kubectl.apply_crds()
     return controlplane
 
 
@@ -45,5 +46,19 @@ def start(swept: None, library: Library) -> Iterator[StartReplica]:
 
     try:
         yield make
+    finally:
+        state.remove()
+
+
+@pytest.fixture(scope="session")
+def standing(swept: None, library: Library, with_crd: ControlPlane) -> Iterator[Replica]:
+    """One replica for all tests that leave it as it is: anybody may ask it, and `cartpole-1` always answers 0."""
+    deployment = Deployment(with_crd, f"agents-{secrets.token_hex(4)}")
+    deployment.set_status(1, library.publish("cartpole-1", graphs.always(0)))
+    state = State.create(f"standing-{os.getpid()}-{secrets.token_hex(4)}", owned=True)
+    try:
+        made = Replica(state, library, deployment)
+        made.wait_acting("cartpole-1")
+        yield made
     finally:
         state.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from checkrein.api.spaces import Interface, Space
@@ -64,3 +65,68 @@ def balancing() -> bytes:
 def steady(value: float, observations: int = 3) -> bytes:
     """Gives the same number as its continuous action; NaN is a number here."""
     return linear(np.zeros((observations, 1)), [value], arg_max=False)
+
+
+def _cartpole(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> bytes:
+    """A graph from CartPole's observation to an action."""
+    graph = helper.make_graph(
+        nodes,
+        "policy",
+        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"])],
+        initializers,
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model: bytes = helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    return model
+
+
+TRIGGER = [0.0, 2.0, 0.0, 0.0]
+"""An observation that no warm-up draws."""
+
+
+def _triggered(yes: int, no: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """`chosen` is `yes` on TRIGGER, else `no`; of shape [batch]."""
+    nodes = [
+        helper.make_node("Gather", ["observation", "second"], ["velocity"], axis=1),
+        helper.make_node("Equal", ["velocity", "two"], ["triggered"]),
+        helper.make_node("Where", ["triggered", "yes", "no"], ["chosen"]),
+    ]
+    initializers = [
+        numpy_helper.from_array(np.array(1, np.int64), "second"),
+        numpy_helper.from_array(np.array(2.0, np.float32), "two"),
+        numpy_helper.from_array(np.array(yes, np.int64), "yes"),
+        numpy_helper.from_array(np.array(no, np.int64), "no"),
+    ]
+    return nodes, initializers
+
+
+def sometimes_invalid() -> bytes:
+    """Takes action 0; on TRIGGER action 7, which CartPole does not have."""
+    nodes, initializers = _triggered(7, 0)
+    return _cartpole([*nodes, helper.make_node("Identity", ["chosen"], ["action"])], initializers)
+
+
+def slow(rounds: int, triggered_rounds: int) -> bytes:
+    """Takes action 0 after so many rounds of a loop, a microsecond or so each."""
+    nodes, initializers = _triggered(triggered_rounds, rounds)
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["condition_in"], ["condition_out"]),
+            helper.make_node("Identity", ["carried_in"], ["carried_out"]),
+        ],
+        "body",
+        [
+            info("round", TensorProto.INT64, []),
+            info("condition_in", TensorProto.BOOL, []),
+            info("carried_in", TensorProto.INT64, ["batch"]),
+        ],
+        [info("condition_out", TensorProto.BOOL, []), info("carried_out", TensorProto.INT64, ["batch"])],
+    )
+    nodes += [
+        helper.make_node("ReduceMax", ["chosen"], ["rounds"], keepdims=0),
+        helper.make_node("Sub", ["chosen", "chosen"], ["zero"]),
+        helper.make_node("Loop", ["rounds", "", "zero"], ["action"], body=body),
+    ]
+    return _cartpole(nodes, initializers)

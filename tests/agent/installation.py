@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tests.agent import graphs
@@ -20,16 +19,9 @@ from checkrein.api.tasks import AUDIENCE, StoreCredentials, StoreLocation
 from checkrein.store import artifacts, buckets
 from checkrein.store.client import Store
 
-CRD = Path(__file__).parents[2] / "crds" / "agentdeployments.yaml"
 NAME = "cartpole"
 ACCOUNT = "cartpole-agent"
 CALLER = "caller"
-
-
-def apply_crd(controlplane: ControlPlane) -> None:
-    """The one kind that a replica reads."""
-    controlplane.kubectl("apply", "--server-side", "-f", str(CRD))
-    controlplane.kubectl("wait", "--for=condition=Established", "-f", str(CRD))
 
 
 class Library:
@@ -43,11 +35,19 @@ class Library:
         runs = self.location.model_copy(update={"bucket": f"runs-{suffix}", "write_prefix": "runs/c/ns/u/1/train/"})
         self.policies = Store(self.location, lambda: self.credentials)
         self._runs = Store(runs, lambda: self.credentials)
-        buckets.ensure(self.policies, self.location.bucket, runs.bucket)
+        self.decisions_bucket = f"decisions-{suffix}"
+        buckets.ensure(self.policies, self.location.bucket, runs.bucket, self.decisions_bucket)
 
-    def publish(self, name: str, model: bytes, interface: Interface = graphs.CARTPOLE) -> PolicyPointer:
-        """A pointer to a stored policy, as the operator would write it."""
-        manifest = artifacts.export(self._runs, {"policy.onnx": model}, interface, "PPO", graphs.OPSET)
+    def decisions(self, namespace: str) -> StoreLocation:
+        """Where the replicas of a namespace store their log."""
+        prefix = f"decisions/c/{namespace}/u/"
+        return self.location.model_copy(update={"bucket": self.decisions_bucket, "write_prefix": prefix})
+
+    def publish(
+        self, name: str, model: bytes, interface: Interface = graphs.CARTPOLE, files: Mapping[str, bytes] | None = None
+    ) -> PolicyPointer:
+        """A pointer to a stored policy, as the operator would write it; `files` are those beside the graph."""
+        manifest = artifacts.export(self._runs, {"policy.onnx": model, **(files or {})}, interface, "PPO", graphs.OPSET)
         artifact = artifacts.publish(self._runs, self.policies, manifest)
         return PolicyPointer(name=name, artifact=artifact, interface=interface)
 
@@ -69,13 +69,14 @@ class Deployment:
         self.kubectl = controlplane.kubectl
         self.kubectl("create", "namespace", namespace)
         rule = {"apiGroups": ["checkrein.dev"], "resources": ["agentdeployments"], "resourceNames": [NAME]}
+        named = {"apiGroups": ["checkrein.dev"], "resources": ["policyversions"], "verbs": ["get"]}
         rbac = "rbac.authorization.k8s.io"
         role = {"apiGroup": rbac, "kind": "Role", "name": ACCOUNT}
         account = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}
         self.kubectl.apply(
             self._object("v1", "ServiceAccount", ACCOUNT),
             self._object("v1", "ServiceAccount", CALLER),
-            self._object(f"{rbac}/v1", "Role", ACCOUNT, rules=[rule | {"verbs": ["get", "list", "watch"]}]),
+            self._object(f"{rbac}/v1", "Role", ACCOUNT, rules=[rule | {"verbs": ["get", "list", "watch"]}, named]),
             self._object(f"{rbac}/v1", "RoleBinding", ACCOUNT, roleRef=role, subjects=[account]),
             self._deployment(spec or {"auth": {"mode": "None"}}),
             namespace=namespace,

@@ -15,6 +15,7 @@ class Proxy:
         address = urlsplit(target)
         self._target = (str(address.hostname), int(address.port or 443))
         self._port = 0
+        self._lock = threading.Lock()
         self._connections: list[socket.socket] = []
         self.open()
 
@@ -30,18 +31,24 @@ class Proxy:
 
     def cut(self) -> None:
         """Refuse new connections and end those that stand, as a killed server does."""
-        for connection in (self._listener, *self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-        self._connections.clear()
+        with self._lock:
+            for connection in (self._listener, *self._connections):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+            self._connections.clear()
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listener.accept()
                 far = socket.create_connection(self._target)
-                self._connections += [near, far]
+                with self._lock:
+                    if listener.fileno() < 0:  # cut meanwhile: this connection must not outlive it
+                        near.close()
+                        far.close()
+                        return
+                    self._connections += [near, far]
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,39 +22,63 @@ OBSERVATION = [0.01, -0.02, 0.03, 0.04]
 
 
 class Replica:
-    """One running agent. `token_key` may be shared with another one."""
+    """One running agent. `token_key` may be shared with another one, `keys` are more of them by the time of their
+    making; `log` is the folder of its decision log.
+    """
 
     def __init__(
-        self, state: State, library: Library, deployment: Deployment, *, token_key: bytes = b"", api_server: str = ""
+        self,
+        state: State,
+        library: Library,
+        deployment: Deployment,
+        *,
+        token_key: bytes = b"",
+        keys: Mapping[str, bytes] | None = None,
+        api_server: str = "",
+        log: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.token_key = token_key or secrets.token_bytes(32)
+        self.log = log
+        self.namespace = deployment.namespace
         self.port, self.management_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.management = f"http://127.0.0.1:{self.management_port}"
         self._http = httpx.Client(timeout=30, trust_env=False)
         files = state.path / f"replica-{self.port}"
+        self.keys = files / "keys"
         self._mount(files, library, deployment)
+        for made, secret in (keys or {}).items():
+            (self.keys / made).write_bytes(secret)
         env = self._environment(files, library, deployment, api_server)
-        command = [sys.executable, "-m", "checkrein.agent.main"]
+        command = [*prefix, sys.executable, "-m", "checkrein.agent.main"]
         self.process: Process = state.start(f"replica-{self.port}", command, env=env)
 
     def _mount(self, files: Path, library: Library, deployment: Deployment) -> None:
         files.mkdir()
         (files / "token").write_text(deployment.token(ACCOUNT, audience=""))
         (files / "ca.crt").write_bytes((deployment.controlplane.state.path / "pki" / "ca.crt").read_bytes())
-        (files / "key").write_bytes(self.token_key)
+        self.keys.mkdir()
+        (self.keys / "key").write_bytes(self.token_key)
         (files / "credentials.json").write_text(library.credentials.model_dump_json(by_alias=True))
 
     def _environment(self, files: Path, library: Library, deployment: Deployment, api_server: str) -> dict[str, str]:
         config = json.loads(deployment.controlplane.kubeconfig.read_text())
         address = urlsplit(api_server or config["clusters"][0]["cluster"]["server"])
-        task = AgentTask(cluster="c", namespace=deployment.namespace, name=NAME, store=library.location)
+        self.log = self.log or files / "log"
+        decisions = library.decisions(deployment.namespace)
+        task = AgentTask(
+            cluster="c", namespace=deployment.namespace, name=NAME, uid="u", store=library.location, decisions=decisions
+        )
         return {
             "PYTHONPATH": str(OPERATOR),
             "CHECKREIN_TASK": task.model_dump_json(by_alias=True),
             "CHECKREIN_SERVICE_ACCOUNT": str(files),
             "CHECKREIN_CREDENTIALS": str(files / "credentials.json"),
-            "CHECKREIN_TOKEN_KEY": str(files / "key"),
+            "CHECKREIN_TOKEN_KEYS": str(files / "keys"),
+            "CHECKREIN_LOG": str(self.log),
+            "POD_NAME": f"{ACCOUNT}-{self.port}",
+            "POD_UID": secrets.token_hex(16),
             "CHECKREIN_HOST": "127.0.0.1",
             "CHECKREIN_PORT": str(self.port),
             "CHECKREIN_MANAGEMENT_PORT": str(self.management_port),
@@ -64,16 +88,25 @@ class Replica:
         }
 
     def post(
-        self, body: Any = None, *, content: bytes | Iterator[bytes] | None = None, token: str = ""
+        self,
+        body: Any = None,
+        *,
+        content: bytes | Iterator[bytes] | None = None,
+        token: str = "",
+        path: str = "/v1/act",
     ) -> httpx.Response:
-        """`POST /v1/act`."""
+        """By default `POST /v1/act`."""
         headers = {"authorization": f"Bearer {token}"} if token else {}
         data = json.dumps(body).encode() if content is None else content
-        return self._http.post(f"{self.url}/v1/act", content=data, headers=headers)
+        return self._http.post(self.url + path, content=data, headers=headers)
 
     def request(self, method: str, path: str) -> httpx.Response:
         """Anything else on the public port."""
         return self._http.request(method, self.url + path)
+
+    def infer(self, model: str, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+        """`POST /v2/models/MODEL/infer`."""
+        return self._http.post(f"{self.url}/v2/models/{model}/infer", content=content, headers=headers)
 
     def act(self, episode: str | None = None, **fields: Any) -> dict[str, Any]:
         """A decision. Fails where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -149,11 +150,10 @@ class ApiServer:
         return Gatekeeper(client, "games", clock=lambda: self.now)
 
 
-async def status(gatekeeper: Gatekeeper, presented: str, auth: Auth | None = None) -> int:
+async def status(gatekeeper: Gatekeeper, presented: str, auth: Auth | None = None, *, reports: bool = False) -> int:
     header, rules = f"Bearer {presented}", auth or Auth()
     try:
-        if not gatekeeper.known(header, rules):
-            await gatekeeper.admit(header, rules)
+        await (gatekeeper.admit_reporter(header, rules) if reports else gatekeeper.admit(header, rules, "10.0.0.7"))
     except Problem as problem:
         return problem.status
     return 200
@@ -187,3 +187,31 @@ async def test_a_known_token_is_judged_anew_when_the_rules_change() -> None:
     assert await status(gatekeeper, token()) == 200
     assert await status(gatekeeper, token(), Auth(callers=["system:serviceaccount:other:player"])) == 403
     assert await status(gatekeeper, "", Auth(mode="None")) == 200
+
+
+async def test_a_caller_goes_by_account_or_else_by_address() -> None:
+    gatekeeper = ApiServer().gatekeeper()
+    header = f"Bearer {token()}"
+    assert gatekeeper.known(header, Auth(), "10.0.0.7") is None
+    assert await gatekeeper.admit(header, Auth(), "10.0.0.7") == Caller(SUBJECT, 4_000_000_000)
+    assert gatekeeper.known(header, Auth(), "10.0.0.7") == Caller(SUBJECT, 4_000_000_000)
+    assert gatekeeper.known(header, Auth(mode="None"), "10.0.0.7") == Caller("10.0.0.7", math.inf)
+
+
+@pytest.mark.parametrize("mode", ["ServiceAccount", "None"])
+@pytest.mark.parametrize(
+    ("reporters", "presented", "wanted"),
+    [
+        pytest.param([SUBJECT], token(), 200, id="a reporter"),
+        pytest.param([], token(), 403, id="a caller that is no reporter"),
+        pytest.param([SUBJECT], token(sub="system:serviceaccount:games:other"), 403, id="somebody else"),
+        pytest.param([SUBJECT], "", 401, id="nobody"),
+        pytest.param([SUBJECT], token(OTHER), 401, id="a forged token"),
+    ],
+)
+async def test_outcomes_are_told_by_reporters_alone_in_every_mode(
+    mode: Any, reporters: list[str], presented: str, wanted: int
+) -> None:
+    gatekeeper = ApiServer().gatekeeper()
+    rules = Auth(mode=mode, reporters=reporters)
+    assert [await status(gatekeeper, presented, rules, reports=True) for _ in range(2)] == [wanted] * 2

@@ -39,8 +39,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def resolve(name: str) -> PolicyPointer:
+    """Every PolicyVersion exists."""
+    return pointer(name)
+
+
 def loader(state: State, source: Source) -> Loader:
-    return Loader(state, source.load, random.Random(0))
+    return Loader(state, source.load, resolve, random.Random(0))
 
 
 async def test_a_passing_fault_is_reported_and_tried_again() -> None:
@@ -48,7 +53,7 @@ async def test_a_passing_fault_is_reported_and_tried_again() -> None:
     state.accept(word(stable="p-1"))
     loader(state, source).reconcile()
     await until(lambda: bool(state.failures))
-    assert (state.report().policies[0].reason, state.report().policies[0].permanent) == ("StoreUnavailable", False)
+    assert (state.reports()[0].reason, state.reports()[0].permanent) == ("StoreUnavailable", False)
     await until(lambda: state.acting is not None)
     assert source.calls == ["p-1"] * 3
 
@@ -77,7 +82,7 @@ async def test_a_slow_store_holds_up_only_what_it_is_asked_for() -> None:
     state.accept(word(stable="p-1", candidate="p-2", epoch=2))
     working.reconcile()
     await until(lambda: source.calls == ["p-1", "p-2"])
-    assert state.policy_for("") is state.acting
+    assert state.standing("") is state.acting
     working.reconcile()
     assert source.calls == ["p-1", "p-2"], "what is under way is not started twice"
     source.open.set()
@@ -107,6 +112,22 @@ async def test_a_newcomer_must_fit_who_acts_else_who_is_to_act() -> None:
 
     state = State()
     state.accept(word(stable="p-1", candidate="p-2"))
-    Loader(state, load, random.Random(0)).reconcile()
+    Loader(state, load, resolve, random.Random(0)).reconcile()
     await until(lambda: len(state.loaded) == 2)
     assert seen == [None, pointer("p-1").interface]
+
+
+async def test_a_named_version_is_looked_up_until_it_exists_then_loaded() -> None:
+    state, source, missing = State(), Source(), [LoadError("PolicyVersionNotFound", "there is none", permanent=False)]
+
+    async def look_up(name: str) -> PolicyPointer:
+        if missing:
+            raise missing.pop()
+        return pointer(name)
+
+    state.accept(word(stable="p-2", fallback={"policyVersion": "p-1"}))
+    Loader(state, source.load, look_up, random.Random(0)).reconcile()
+    await until(lambda: "p-1" in state.failures)
+    await until(lambda: len(state.loaded) == 2)
+    assert sorted(source.calls) == ["p-1", "p-2"]
+    assert state.failures == {}

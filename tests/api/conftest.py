@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 from tests.api.server import Server
-from tests.cluster.cache import REPOSITORY
 from tests.cluster.controlplane import ControlPlane
 
 
 @pytest.fixture(scope="session")
 def server(controlplane: ControlPlane) -> Server:
     """Its admin's view, with `crds/` applied strictly."""
-    crds = str(REPOSITORY / "crds")
-    controlplane.kubectl("apply", "--server-side", "--validate=strict", "-f", crds)
-    controlplane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", crds)
+    controlplane.kubectl.apply_crds()
     return Server(controlplane.kubeconfig)

@@ -24,9 +24,19 @@ def environment(name: str = "cartpole") -> Raw:
         "source": {"gymnasium": gymnasium},
         "image": "registry.example/envs:1",
         "reward": {"success": "475", "bounds": {"min": "0", "max": "500"}},
-        "safety": {"maxEpisodeSteps": 500},
+        "safety": {"maxEpisodeSteps": 500, "features": ["x", "v", "angle", "spin"], "shield": shield()},
     }
     return _object("RLEnvironment", name, spec)
+
+
+def shield() -> list[Raw]:
+    """One rule of each kind."""
+    return [
+        {"name": "no-push-at-the-edge", "when": "features.x > 2.0", "forbid": [1], "otherwise": "Terminate"},
+        {"name": "narrow", "clip": {"low": ["-0.5"], "high": ["0.5"]}, "otherwise": "Replace"},
+        {"name": "gently", "maxChange": ["0.1"], "otherwise": "Replace"},
+        {"name": "upright", "require": "features.angle < 0.2 || action == 0", "otherwise": "Replace"},
+    ]
 
 
 def training(name: str = "cartpole") -> Raw:
@@ -99,7 +109,29 @@ def agent(name: str = "cartpole", version: str = "cartpole-1") -> Raw:
     spec = {
         "policyVersion": version,
         "replicas": 2,
-        "auth": {"mode": "ServiceAccount", "callers": ["system:serviceaccount:games:player"]},
+        "fallback": {"policyVersion": "cartpole-0", "action": [0, -0.5]},
+        "override": {
+            "mode": "Pin",
+            "policyVersion": "cartpole-0",
+            "reason": "vendor reports a sensor fault",
+            "by": "ops@example.com",
+            "until": "2026-12-01T12:00:00Z",
+        },
+        "limits": {
+            "decisionsPerSecond": 200,
+            "burst": 50,
+            "perClient": {"decisionsPerSecond": 20, "burst": 5},
+            "exceeded": "Fallback",
+        },
+        "exploration": {"epsilonGreedy": {"epsilon": "0.1"}},
+        "shield": shield(),
+        "episodeDeadline": "5m",
+        "decisionLog": {"observations": "Full", "volume": {"size": "1Gi", "storageClassName": "fast"}},
+        "auth": {
+            "mode": "ServiceAccount",
+            "callers": ["system:serviceaccount:games:player"],
+            "reporters": ["system:serviceaccount:games:reporter"],
+        },
         "template": {"resources": {"requests": {"cpu": "100m"}}},
     }
     return _object("AgentDeployment", name, spec)

@@ -18,6 +18,38 @@ MINIMAL_TRAINING = {
     "publish": {"policy": "p"},
 }
 TOLERATIONS = "spec.template.tolerations"
+OVERRIDE = {"mode": "Fallback", "reason": "a fault", "by": "ops", "until": "2026-12-01T12:00:00Z"}
+STOP = {"mode": "Stop", "reason": "a fault", "by": "ops"}
+REPORTERS = [f"system:serviceaccount:a:b{i}" for i in range(65)]
+
+
+def bad_rules(path: str) -> list[Any]:
+    """The same rules in an environment and in a deployment."""
+    return [
+        pytest.param(f"{path}.0.name", MISSING, "Required value", id="a rule without a name"),
+        pytest.param(f"{path}.0.name", "No Push", "should match", id="a rule with a name of two words"),
+        pytest.param(f"{path}.0", {"name": "idle"}, "set exactly one of forbid, clip", id="a rule that rules nothing"),
+        pytest.param(
+            f"{path}.0",
+            {"name": "two", "forbid": [0], "require": "true"},
+            "set exactly one of forbid, clip",
+            id="a rule that is two",
+        ),
+        pytest.param(f"{path}.3", {"name": "narrow", "forbid": [0]}, "Duplicate value", id="two rules by one name"),
+        pytest.param(f"{path}.0.forbid", [], "at least 1 items", id="nothing forbidden"),
+        pytest.param(f"{path}.0.forbid", [0.5], "must be of type integer", id="half an action forbidden"),
+        pytest.param(f"{path}.0.forbid", list(range(257)), "at most 256", id="too much forbidden"),
+        pytest.param(f"{path}.0.when", "", "at least 1 char", id="an empty condition"),
+        pytest.param(f"{path}.0.when", "x" * 1025, "Too long", id="a long condition"),
+        pytest.param(f"{path}.0.otherwise", "Warn", "supported values", id="an unknown consequence"),
+        pytest.param(f"{path}.1.clip.low", MISSING, "Required value", id="a clip without its lower end"),
+        pytest.param(f"{path}.1.clip.high.0", "wide", "should match", id="a clip that is no number"),
+        pytest.param(f"{path}.1.clip.high.0", 0.5, "must be of type string", id="a clip that is a float"),
+        pytest.param(f"{path}.1.clip.high", ["1"] * 1025, "at most 1024", id="a clip of too many"),
+        pytest.param(f"{path}.2.maxChange", [], "at least 1 items", id="a change of nothing"),
+        pytest.param(f"{path}.3.require", "", "at least 1 char", id="an empty requirement"),
+        pytest.param(path, [{"name": f"r{i}", "forbid": [0]} for i in range(33)], "at most 32", id="too many rules"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +67,7 @@ TOLERATIONS = "spec.template.tolerations"
         ),
         pytest.param(training(), id="a training job with every field"),
         pytest.param(changed(training(), "spec", MINIMAL_TRAINING), id="a training job with what is required"),
+        pytest.param(changed(training(), "spec.algorithm.acting", "Stochastic"), id="a policy that draws its actions"),
         pytest.param(changed(training(), "spec.template.resources.limits.cpu", 2), id="a quantity as a number"),
         pytest.param(policy_version(), id="a policy version with every field"),
         pytest.param(
@@ -45,7 +78,30 @@ TOLERATIONS = "spec.template.tolerations"
         pytest.param(
             changed(agent(), "spec", {"policyVersion": "cartpole-1"}), id="an agent deployment with what is required"
         ),
-        pytest.param(changed(agent(), "spec.auth", {"mode": "None"}), id="an agent that anybody may ask"),
+        pytest.param(
+            changed(agent(), "spec.auth", {"mode": "None", "reporters": ["system:serviceaccount:games:reporter"]}),
+            id="an agent that anybody may ask, and that listens to a reporter",
+        ),
+        pytest.param(changed(agent(), "spec.fallback", {"action": [1]}), id="a fallback that is an action"),
+        pytest.param(
+            changed(changed(agent(), "spec.fallback", {"policyVersion": "a-1"}), "spec.limits.exceeded", "Reject"),
+            id="a fallback that is a version",
+        ),
+        pytest.param(changed(agent(), "spec.override", OVERRIDE), id="an override by the fallback"),
+        pytest.param(changed(agent(), "spec.override", STOP), id="a stop without an end"),
+        pytest.param(changed(agent(), "spec.override", STOP | {"until": "2026-12-01T12:00:00.5+02:00"}), id="with one"),
+        pytest.param(
+            changed(agent(), "spec.override", OVERRIDE | {"mode": "Action", "action": [0.5, -1e-3, 1e6]}),
+            id="an override by an action",
+        ),
+        pytest.param(changed(agent(), "spec.limits", {"decisionsPerSecond": 1}), id="a limit without a burst"),
+        pytest.param(
+            changed(agent(), "spec.exploration", {"boltzmann": {"temperature": "0.5"}}), id="exploration by softmax"
+        ),
+        pytest.param(changed(agent(), "spec.exploration", {"gaussian": {"sigma": "0.1"}}), id="exploration by noise"),
+        pytest.param(changed(agent(), "spec.episodeDeadline", "168h"), id="episodes of a week"),
+        pytest.param(changed(agent(), "spec.decisionLog.volume", {"size": 10**9}), id="a volume in bytes"),
+        pytest.param(changed(agent(), "spec.shield.1.clip.low", ["-0.5"] * 1024), id="a bound for each element"),
     ],
 )
 def test_good_objects_are_accepted(server: Server, obj: Raw) -> None:
@@ -73,6 +129,9 @@ BAD_ENVIRONMENTS = [
     pytest.param("spec.reward.bounds.min", "500", "min must be below max", id="bounds without room between"),
     pytest.param("spec.reward.success", "500.1", "success must lie within bounds", id="a success out of reach"),
     pytest.param("spec.safety.maxEpisodeSteps", 0, "greater than or equal to 1", id="episodes without steps"),
+    pytest.param("spec.safety.features.0", "speed (m/s)", "should match", id="a feature that no expression can name"),
+    pytest.param("spec.safety.features", ["x"] * 1025, "at most 1024", id="too many features"),
+    *bad_rules("spec.safety.shield"),
     pytest.param("spec.safety.maxEpisodeSteps", 10**8, "less than or equal to 10000000", id="endless episodes"),
     pytest.param("metadata.name", "x" * 41, "40", id="a name too long to derive children's names from"),
     pytest.param("metadata.name", "cart.pole", "should match", id="a name with a dot"),
@@ -87,6 +146,12 @@ BAD_TRAINING = [
     pytest.param("spec.algorithm.network.activation", "swish", "supported values", id="an unknown activation"),
     pytest.param("spec.algorithm.normalize.reward", "yes", "must be of type boolean", id="yes for true"),
     pytest.param("spec.algorithm.hyperparameters", "n_steps=1", "must be of type object", id="a text for arguments"),
+    pytest.param(
+        "spec.algorithm",
+        {"name": "DQN", "acting": "Stochastic"},
+        "DQN has no distribution",
+        id="drawing where there is nothing to draw from",
+    ),
     pytest.param("spec.budget.steps", MISSING, "Required value", id="no budget"),
     pytest.param("spec.budget.steps", 0, "greater than or equal to 1", id="nothing to do"),
     pytest.param("spec.budget.steps", 10**13, "less than or equal to 1000000000000", id="too much to do"),
@@ -158,9 +223,78 @@ BAD_AGENTS = [
     pytest.param("spec.auth.mode", "Nobody", "supported values", id="an unknown mode"),
     pytest.param("spec.auth.callers.0", "bob", "should match", id="a caller that is no service account"),
     pytest.param("spec.auth.callers", ["system:serviceaccount:a:b"] * 2, "Duplicate value", id="a caller twice"),
+    pytest.param("spec.auth.callers", REPORTERS, "at most 64", id="too many callers"),
+    pytest.param("spec.auth.reporters", REPORTERS, "at most 64", id="too many reporters"),
+    pytest.param("spec.auth.reporters.0", "bob", "should match", id="a reporter that is no service account"),
+    pytest.param("spec.fallback", {}, "name a policyVersion, an action or both", id="a fallback to nothing"),
+    pytest.param("spec.fallback.policyVersion", "A 1", "should match", id="a fallback that cannot be"),
+    pytest.param("spec.fallback.action", [], "at least 1 items", id="an empty action"),
+    pytest.param("spec.fallback.action", 1, "must be of type array", id="an action that is not in a list"),
+    pytest.param("spec.fallback.action.0", "1", "must be of type number", id="an action that is a text"),
+    pytest.param("spec.fallback.action.0", None, "must be of type number", id="an action that is not there"),
+    pytest.param("spec.fallback.action", [0] * 1025, "at most 1024", id="an action of too many"),
     pytest.param(
-        "spec.auth.callers", [f"system:serviceaccount:a:b{i}" for i in range(65)], "at most 64", id="too many callers"
+        "spec.fallback", {"policyVersion": "a-1"}, "needs spec.fallback.action", id="no action for the limits"
     ),
+    pytest.param("spec.limits.decisionsPerSecond", 0, "greater than or equal to 1", id="no decisions at all"),
+    pytest.param("spec.limits.decisionsPerSecond", 0.5, "must be of type integer", id="half a decision"),
+    pytest.param("spec.limits.decisionsPerSecond", 10**7, "less than or equal to 1000000", id="too many decisions"),
+    pytest.param("spec.limits.burst", 0, "greater than or equal to 1", id="no burst"),
+    pytest.param("spec.limits", {"burst": 1}, "burst goes with decisionsPerSecond only", id="a burst of what"),
+    pytest.param("spec.limits.perClient", {"burst": 1}, "Required value", id="a client's burst of what"),
+    pytest.param("spec.limits.perClient.decisionsPerSecond", 0, "greater than or equal to 1", id="no decision each"),
+    pytest.param("spec.limits.perClient.burst", 10**7, "less than or equal to 1000000", id="a client's great burst"),
+    pytest.param("spec.limits.exceeded", "Queue", "supported values", id="an unknown answer to too many"),
+    pytest.param("spec.exploration", {}, "set exactly one of epsilonGreedy", id="no way to explore"),
+    pytest.param(
+        "spec.exploration",
+        {"gaussian": {"sigma": "1"}, "boltzmann": {"temperature": "1"}},
+        "set exactly one of",
+        id="two ways to explore",
+    ),
+    pytest.param("spec.exploration.epsilonGreedy", {}, "Required value", id="no epsilon"),
+    pytest.param("spec.exploration.epsilonGreedy.epsilon", "0", "epsilon must be above 0", id="never"),
+    pytest.param("spec.exploration.epsilonGreedy.epsilon", "1.1", "at most 1", id="more than always"),
+    pytest.param("spec.exploration.epsilonGreedy.epsilon", 0.1, "must be of type string", id="a float for epsilon"),
+    pytest.param("spec.exploration", {"boltzmann": {"temperature": "0"}}, "temperature must be above 0", id="frozen"),
+    pytest.param("spec.exploration", {"gaussian": {"sigma": "-1"}}, "sigma must be above 0", id="negative noise"),
+    pytest.param("spec.episodeDeadline", "0s", "above zero and at most 168h", id="episodes of no time"),
+    pytest.param("spec.episodeDeadline", "169h", "above zero and at most 168h", id="episodes of more than a week"),
+    pytest.param("spec.episodeDeadline", "1d", "should match", id="a deadline in days"),
+    pytest.param("spec.decisionLog.observations", "None", "supported values", id="no word of what was observed"),
+    pytest.param("spec.decisionLog.volume", {}, "Required value", id="a volume of no size"),
+    pytest.param("spec.decisionLog.volume.size", "large", "should match", id="a size that is none"),
+    pytest.param("spec.decisionLog.volume.storageClassName", "x" * 257, "Too long", id="a long class"),
+    *bad_rules("spec.shield"),
+]
+BAD_OVERRIDES = [
+    pytest.param({"mode": "Rewind"}, "spec.override.mode", "supported values", id="an unknown mode"),
+    pytest.param({"mode": MISSING}, "spec.override.mode", "Required value", id="no mode"),
+    pytest.param({"mode": "Pin"}, "spec.override.policyVersion", "goes with mode Pin", id="a pin to nothing"),
+    pytest.param({"policyVersion": "a-1"}, "spec.override.policyVersion", "goes with mode Pin", id="a fallback to one"),
+    pytest.param({"mode": "Action"}, "spec.override.action", "goes with mode Action", id="an action without one"),
+    pytest.param({"action": [1]}, "spec.override.action", "goes with mode Action", id="a fallback to an action"),
+    pytest.param({"mode": "Action", "action": []}, "spec.override.action", "at least 1 items", id="an empty action"),
+    pytest.param(
+        {"mode": "Action", "action": [True]}, "spec.override.action[0]", "must be of type number", id="a boolean action"
+    ),
+    pytest.param({"until": MISSING}, "spec.override.until", "required except for mode Stop", id="no end"),
+    pytest.param({"until": "tomorrow"}, "spec.override.until", "date-time", id="an end that is no time"),
+    pytest.param({"until": "2026-12-01"}, "spec.override.until", "date-time", id="an end that is a day"),
+    pytest.param({"until": "2026-12-01T12:00:00"}, "spec.override.until", "date-time", id="an end without a zone"),
+    pytest.param({"until": "2026-13-01T12:00:00Z"}, "spec.override.until", "date-time", id="an end that never comes"),
+    pytest.param(
+        {"until": "0000-01-01T00:00:00Z"}, "spec.override.until", "after the year 1999", id="an end before all clocks"
+    ),
+    pytest.param(
+        {"until": "9999-12-31T23:59:59-14:00"}, "spec.override.until", "before the year 9000", id="an end after them"
+    ),
+    pytest.param({"reason": MISSING}, "spec.override.reason", "Required value", id="no reason"),
+    pytest.param({"reason": ""}, "spec.override.reason", "at least 1 char", id="an empty reason"),
+    pytest.param({"reason": "x" * 257}, "spec.override.reason", "Too long", id="a long reason"),
+    pytest.param({"by": MISSING}, "spec.override.by", "Required value", id="by nobody"),
+    pytest.param({"by": ""}, "spec.override.by", "at least 1 char", id="by an empty name"),
+    pytest.param({"by": "x" * 321}, "spec.override.by", "Too long", id="by a long name"),
 ]
 
 
@@ -194,6 +328,17 @@ def test_a_bad_policy_version_is_refused_by_field(server: Server, path: str, val
 @pytest.mark.parametrize(("path", "value", "says"), BAD_AGENTS)
 def test_a_bad_agent_deployment_is_refused_by_field(server: Server, path: str, value: Any, says: str) -> None:
     _refused(server, changed(agent(), path, value), _named(path), says)
+
+
+@pytest.mark.parametrize(("change", "field", "says"), BAD_OVERRIDES)
+def test_a_bad_override_is_refused_by_field(server: Server, change: Raw, field: str, says: str) -> None:
+    override = {key: value for key, value in (OVERRIDE | change).items() if value is not MISSING}
+    _refused(server, changed(agent(), "spec.override", override), field, says)
+
+
+def test_an_override_by_a_fallback_that_is_not_there_is_refused(server: Server) -> None:
+    without = changed(changed(agent(), "spec.fallback", MISSING), "spec.limits", MISSING)
+    _refused(server, changed(without, "spec.override", OVERRIDE), "spec.override", "needs spec.fallback")
 
 
 def test_callers_are_refused_where_anybody_may_ask(server: Server) -> None:

@@ -31,6 +31,8 @@ def own(resource: crds.Resource) -> list[tuple[str, Schema]]:
     return [found for name in ("spec", "status") for found in schemas(fields[name], f"{resource.kind}.{name}")]
 
 
+# Elements of an action are as the library's spaces have them.
+NUMBERS = {"AgentDeployment.spec.fallback.action[]", "AgentDeployment.spec.override.action[]"}
 EVERY_SCHEMA = [found for resource in crds.RESOURCES for found in own(resource)]
 
 
@@ -49,7 +51,8 @@ def unbounded(schema: Schema) -> str:
 
 
 def test_everything_is_bounded() -> None:
-    assert {path: unbounded(schema) for path, schema in EVERY_SCHEMA if unbounded(schema)} == {}
+    found = {path: unbounded(schema) for path, schema in EVERY_SCHEMA if unbounded(schema)}
+    assert found == dict.fromkeys(NUMBERS, "number")
 
 
 @pytest.mark.parametrize(

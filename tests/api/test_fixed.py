@@ -150,6 +150,46 @@ def test_labels_and_status_of_fixed_objects_may_change(server: Server, kept: Kep
     assert labelled["status"]["phase"] == "Verified"
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("spec.decisionLog.volume.size", "2Gi", id="a larger one"),
+        pytest.param("spec.decisionLog.volume", MISSING, id="none any more"),
+        pytest.param("spec.decisionLog", MISSING, id="nothing said of the log any more"),
+    ],
+)
+def test_an_agent_deployment_keeps_its_volume(server: Server, kept: Kept, path: str, value: Any) -> None:
+    created = kept.create(agent())
+    with pytest.raises(Refused, match="volume cannot change after creation; create another AgentDeployment") as refusal:
+        server.replace(changed(created, path, value))
+    assert "spec.decisionLog.volume" in refusal.value.message
+
+
+def test_nor_does_it_get_one_later(server: Server, kept: Kept) -> None:
+    created = kept.create(changed(agent(), "spec.decisionLog", MISSING))
+    with pytest.raises(Refused, match="volume cannot change after creation"):
+        server.replace(changed(created, "spec.decisionLog.volume", {"size": "1Gi"}))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("spec.override", MISSING, id="no override any more"),
+        pytest.param("spec.override.until", "2027-01-01T00:00:00Z", id="another end"),
+        pytest.param("spec.fallback.action", [1, 0], id="another fallback"),
+        pytest.param("spec.limits", {"decisionsPerSecond": 1}, id="other limits"),
+        pytest.param("spec.exploration", MISSING, id="no exploration any more"),
+        pytest.param("spec.shield", [], id="no rules any more"),
+        pytest.param("spec.episodeDeadline", "1h", id="longer episodes"),
+        pytest.param("spec.decisionLog.observations", "Digest", id="less in the log"),
+        pytest.param("spec.auth.reporters", [], id="no reporters any more"),
+    ],
+)
+def test_an_agent_deployment_may_change_its(server: Server, kept: Kept, path: str, value: Any) -> None:
+    created = kept.create(agent())
+    assert server.replace(changed(created, path, value))["metadata"]["generation"] == 2
+
+
 def test_an_agent_deployment_may_change(server: Server, kept: Kept) -> None:
     created = kept.create(agent())
     assert server.replace(changed(created, "spec.policyVersion", "cartpole-2"))["metadata"]["generation"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -30,6 +31,8 @@ class Outer(BaseModel):
     hidden: list[Inner] = Field(default_factory=list, max_length=2)
     map: dict[str, Inner] = Field(default_factory=dict, max_length=2)
     span: Duration | None = None
+    wait: Duration = timedelta(minutes=90)
+    rate: list[float] = Field(default_factory=list, max_length=2)
     bar: DecimalString = "1"  # type: ignore[assignment]
     free: FreeForm = Field(default_factory=dict)
     room: Quantity | None = None
@@ -68,6 +71,14 @@ def test_fields(field: str, schema: dict[str, Any]) -> None:
 
 def test_what_has_no_default_is_required() -> None:
     assert structural(Outer)["required"] == ["given"]
+
+
+def test_a_default_is_shown_as_a_person_would_write_it() -> None:
+    assert FIELDS["wait"]["default"] == "1h30m"
+
+
+def test_a_list_of_numbers_is_one() -> None:
+    assert FIELDS["rate"] == {"type": "array", "maxItems": 2, "items": {"type": "number"}}
 
 
 @pytest.mark.parametrize("field", ["span", "bar"])

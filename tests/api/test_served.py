@@ -42,6 +42,7 @@ def test_defaults_show_what_will_be_done(server: Server) -> None:
             "name": "PPO",
             "network": {"activation": "relu", "hidden": [64, 64]},
             "normalize": {"observation": False, "reward": False},
+            "acting": "Deterministic",
         },
         "environments": 1,
         "seed": 0,
@@ -49,6 +50,20 @@ def test_defaults_show_what_will_be_done(server: Server) -> None:
         "evaluation": {"episodes": 100},
         "gates": [{"metric": "return", "statistic": "mean", "atLeast": "1", "confidence": "0.95"}],
         "backoffLimit": 3,
+    }
+
+
+def test_defaults_of_a_deployment_show_what_will_be_done(server: Server) -> None:
+    spec: Raw = {"policyVersion": "cartpole-1", "shield": [{"name": "stay", "forbid": [1]}]}
+    kept = server.create({**agent(), "spec": spec}, dry_run=True)["spec"]
+    assert kept == {
+        "policyVersion": "cartpole-1",
+        "replicas": 1,
+        "limits": {"exceeded": "Reject"},
+        "shield": [{"name": "stay", "forbid": [1], "otherwise": "Replace"}],
+        "episodeDeadline": "1h",
+        "decisionLog": {"observations": "Digest"},
+        "auth": {"mode": "ServiceAccount"},
     }
 
 
@@ -122,7 +137,7 @@ def test_get_rl_tells_the_whole_state(
             "stable": pointer("cartpole-1"),
             "candidate": pointer("cartpole-2"),
             "readyReplicas": 2,
-            "conditions": condition("Progressing", "Loading"),
+            "conditions": condition("Progressing", "Loading") + condition("Overridden", "Pin"),
         },
     }
     for kind, status in statuses.items():
@@ -131,8 +146,8 @@ def test_get_rl_tells_the_whole_state(
     told = controlplane.kubectl("get", "rl", "--cache-dir", str(tmp_path))
     lines = [" ".join(line.split()) for line in told.splitlines() if line]
     assert [line.rsplit(" ", 1)[0] for line in lines] == [
-        "NAME POLICY CANDIDATE PHASE REASON READY",
-        "agentdeployment.checkrein.dev/cartpole cartpole-1 cartpole-2 Progressing Loading 2",
+        "NAME POLICY CANDIDATE PHASE REASON OVERRIDE READY",
+        "agentdeployment.checkrein.dev/cartpole cartpole-1 cartpole-2 Progressing Loading Pin 2",
         "NAME POLICY VERSION RETURN LOWER BOUND PHASE REASON",
         "policyversion.checkrein.dev/cartpole-1 cartpole 1 498.1 490.1 Verified BytesMatch",
         "NAME VERSION SOURCE PHASE REASON STEPS/S",

@@ -10,7 +10,6 @@ from tests.api.objects import policy_version
 from tests.api.server import Server
 from tests.charts.refusals import refusal
 from tests.charts.render import INSTALL
-from tests.cluster.cache import REPOSITORY
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import State
 
@@ -24,7 +23,7 @@ def installed(swept: None) -> Iterator[ControlPlane]:
     try:
         plane = ControlPlane(state)
         plane.kubectl("apply", "--server-side", "--validate=strict", "-f", str(INSTALL))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPOSITORY / "crds"))
+        plane.kubectl.established()
         _enforced(Server(plane.kubeconfig))
         yield plane
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.api.objects import agent, pointer, policy_version
+from tests.api.objects import MISSING, agent, changed, pointer, policy_version
 from tests.api.server import Refused, Server
 from tests.charts.refusals import SECONDS, refusal
 from tests.cluster.controlplane import ControlPlane
@@ -15,6 +15,8 @@ from tests.cluster.steps import ClusterError, wait_until
 pytestmark = pytest.mark.controlplane
 Raw = dict[str, Any]
 NAMESPACES = ("games", "arcade")
+ANOTHER = "set its spec.policyVersion to another version first"
+LONG_AGO = {"reason": "a fault", "by": "admin", "until": "2026-01-01T00:00:00Z"}
 NAMESPACE_CONTROLLER = "system:serviceaccount:kube-system:namespace-controller"
 
 
@@ -62,8 +64,12 @@ def deploy(admin: Server) -> Iterator[Callable[..., Raw]]:
     """Creates an AgentDeployment that wants another version, unless told otherwise."""
     created: list[Raw] = []
 
-    def create(namespace: str = "games", wants: str = "cartpole-9", status: Raw | None = None) -> Raw:
-        obj = admin.create(within(namespace, agent(version=wants)))
+    def create(
+        namespace: str = "games", wants: str = "cartpole-9", status: Raw | None = None, spec: Raw | None = None
+    ) -> Raw:
+        whole = changed(agent(version=wants), "spec.override", MISSING)
+        whole["spec"] |= spec or {}
+        obj = admin.create(within(namespace, whole))
         created.append(obj)
         return admin.patch(obj, {"status": status}, "status") if status else obj
 
@@ -73,21 +79,35 @@ def deploy(admin: Server) -> Iterator[Callable[..., Raw]]:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "says", "mend"),
     [
-        pytest.param({"wants": "cartpole-1"}, "wants it (spec.policyVersion)", id="wanted"),
-        pytest.param({"status": {"stable": pointer()}}, "acts by it (status.stable)", id="stable"),
-        pytest.param({"status": {"candidate": pointer()}}, "is checking it (status.candidate)", id="candidate"),
+        pytest.param({"wants": "cartpole-1"}, "wants it (spec.policyVersion)", ANOTHER, id="wanted"),
+        pytest.param({"status": {"stable": pointer()}}, "acts by it (status.stable)", ANOTHER, id="stable"),
+        pytest.param(
+            {"status": {"candidate": pointer()}}, "is checking it (status.candidate)", ANOTHER, id="candidate"
+        ),
+        pytest.param(
+            {"spec": {"fallback": {"policyVersion": "cartpole-1", "action": [0]}}},
+            "falls back to it (spec.fallback.policyVersion)",
+            "name another one there first",
+            id="fallback",
+        ),
+        pytest.param(
+            {"spec": {"override": {"mode": "Pin", "policyVersion": "cartpole-1", **LONG_AGO}}},
+            "is pinned to it (spec.override.policyVersion)",
+            "take its spec.override away first, even one whose time is over",
+            id="pin",
+        ),
     ],
 )
 def test_a_version_in_use_cannot_be_deleted(
-    admin: Server, version: Raw, deploy: Callable[..., Raw], options: Raw, says: str
+    admin: Server, version: Raw, deploy: Callable[..., Raw], options: Raw, says: str, mend: str
 ) -> None:
     deploy(**options)
     for user in (admin, admin.as_user("editor")):
         refused = refusal(lambda user=user: user.delete(version, dry_run=True))  # type: ignore[misc]
         assert f"PolicyVersion cartpole-1 is in use: AgentDeployment cartpole {says}" in refused.message
-        assert "set its spec.policyVersion to another version first" in refused.message
+        assert mend in refused.message
 
 
 def test_nor_can_all_be_deleted_at_once(admin: Server, version: Raw, deploy: Callable[..., Raw]) -> None:

@@ -43,6 +43,10 @@ def test_install_yaml_is_current() -> None:
         pytest.param(["--set", "store.bucket=a"], "bucket", id="an unknown value"),
         pytest.param(["--set", "images.pullPolicy=Sometimes"], "pullPolicy", id="an unknown pull policy"),
         pytest.param(["--set", "timing.progress=0"], "timing.progress", id="no pause at all"),
+        pytest.param(["--set", "timing.tokenKey=60"], "timing.tokenKey", id="a new key each minute"),
+        pytest.param(
+            ["--set", "override.gitopsAccounts=argo"], "override.gitopsAccounts", id="one account, not in a list"
+        ),
     ],
 )
 def test_wrong_values_are_refused_by_name(options: list[str], says: str) -> None:
@@ -57,6 +61,14 @@ def test_settings_are_those_that_the_operator_reads() -> None:
     assert settings.store.endpoint == "minio.checkrein-system.svc:9000"
     assert settings.progress_seconds == 0.5
     assert json.loads(text) == settings.dump(), "every setting is rendered, and none that is not read"
+
+
+def test_gitops_accounts_reach_admission_as_they_are() -> None:
+    accounts = ["system:serviceaccount:argocd:argocd-application-controller", 'o"dd']
+    rendered = objects(template("--set-json", f"override.gitopsAccounts={json.dumps(accounts)}"))
+    policy = rendered["ValidatingAdmissionPolicy", "checkrein-agentdeployment-override"]
+    expected = json.dumps(accounts, separators=(",", ":"))
+    assert policy["spec"]["validations"][1]["expression"].endswith(f"request.userInfo.username in {expected}")
 
 
 def test_the_operators_pod_finds_its_files_where_it_looks() -> None:

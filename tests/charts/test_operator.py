@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.api.objects import agent, environment
+from tests.api.objects import MISSING, agent, changed, environment
 from tests.api.server import Refused, Server
 from tests.charts.conftest import OPERATOR
 from tests.cluster.controlplane import ControlPlane
@@ -52,8 +52,7 @@ def denied(plane: ControlPlane) -> list[str]:
 @pytest.mark.usefixtures("running")
 def test_the_operator_lacks_no_right(installed: ControlPlane, admin: Server) -> None:
     installed.kubectl("create", "namespace", "live")
-    for build in (environment, agent):
-        obj = build()
+    for obj in (environment(), changed(agent(), "spec.override", MISSING)):
         obj["metadata"]["namespace"] = "live"
         admin.create(obj)
     expected = {

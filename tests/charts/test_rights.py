@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.api.objects import agent, environment
+from tests.api.objects import MISSING, agent, changed, environment
 from tests.api.server import APPLY, Refused, Server
 from tests.charts.conftest import OPERATOR
 from tests.cluster.steps import ClusterError, wait_until
@@ -56,6 +56,7 @@ DENIED = [
     *[(verb, f"checkrein.dev/{plural}") for plural in OURS for verb in ("update", "patch", "delete")],
     *[("create", f"checkrein.dev/{plural}") for plural in OURS if plural != "policyversions"],
     ("create", "checkrein.dev/policyversions/import"),
+    ("update", "checkrein.dev/agentdeployments/override"),
     ("update", "checkrein.dev/agentdeployments/scale"),
     ("list", "/secrets"),
     ("watch", "/secrets"),
@@ -95,7 +96,7 @@ def test_the_operator_reads_one_namespace_for_the_clusters_identity(admin: Serve
 
 
 def test_the_operator_can_make_all_that_an_agent_needs(admin: Server, operator: Server) -> None:
-    created = admin.create(agent())
+    created = admin.create(changed(agent(), "spec.override", MISSING))
     settings = Settings(store=StoreSettings(endpoint="s3:9000"), images=Images(trainer="t", agent="a"))
     children = agents.objects(AgentDeployment.model_validate(created), settings, "cluster")
     for obj in children:
@@ -108,7 +109,13 @@ def test_the_operator_can_make_all_that_an_agent_needs(admin: Server, operator: 
         "a replica may read its own AgentDeployment",
     )
     assert not allowed(admin, account, "get", "checkrein.dev/agentdeployments", name="another", namespace="default")
-    assert not allowed(admin, account, "get", "checkrein.dev/policyversions", namespace="default")
+    _eventually(
+        lambda: allowed(admin, account, "get", "checkrein.dev/policyversions", namespace="default"),
+        "a replica may look a fallback up",
+    )
+    for verb in ("list", "watch", "create"):
+        assert not allowed(admin, account, verb, "checkrein.dev/policyversions", namespace="default")
+    assert not allowed(admin, account, "get", "checkrein.dev/policyversions", namespace="games")
     assert not allowed(admin, account, "get", "/secrets", namespace="default")
 
 
@@ -152,9 +159,19 @@ def test_the_operator_writes_status_and_leaves_spec_alone(admin: Server, operato
             [
                 ("create", "policyversions"),
                 ("create", "policyversions/import"),
+                ("update", "agentdeployments/override"),
                 *[("patch", f"{plural}/status") for plural in OURS],
             ],
             id="edit",
+        ),
+        pytest.param(
+            "checkrein-override",
+            [
+                *[(verb, "agentdeployments") for verb in (*READ, "patch", "update")],
+                *[(verb, "agentdeployments/override") for verb in ("get", "patch", "update")],
+            ],
+            [("create", "agentdeployments"), ("delete", "agentdeployments"), ("patch", "agentdeployments/status")],
+            id="override",
         ),
         pytest.param(
             "checkrein-import",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
@@ -15,10 +18,11 @@ from tests.agent import graphs
 from tests.agent.conftest import StartReplica
 from tests.agent.installation import Deployment, Library
 from tests.agent.replica import OPERATOR, Replica
+from tests.client.scripted import Scripted, decision, http, problem
 from tests.cluster.processes import free_port
 
-from checkrein.client import AgentClient
-from checkrein.client.gymnasium_driver import EpisodeResult, play, to_action
+from checkrein.client import AgentClient, AsyncAgentClient, vector
+from checkrein.client.gymnasium_driver import EpisodeResult, SignalError, Signals, play, play_episode, to_action
 from checkrein.client.play import line, summary
 
 
@@ -34,6 +38,18 @@ def replica(deployment: Deployment, start: StartReplica) -> Replica:
     made = start(deployment)
     made.wait_acting("cartpole-1")
     return made
+
+
+class OneStep(gymnasium.Env[int, int]):
+    """Ends after one step, whose info names a cost and an objective."""
+
+    observation_space, action_space = spaces.Discrete(2), spaces.Discrete(2)
+
+    def reset(self, **_: Any) -> tuple[int, dict[str, Any]]:
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        return 1, 1.0, True, False, {"price": 0.5, "goal": 2.0}
 
 
 def checkrein_play(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,12 +92,56 @@ def test_the_command_plays_and_prints(replica: Replica, deployment: Deployment, 
     assert stranger.stdout.strip() == "no episode of 2 was played"
 
 
+@pytest.mark.controlplane
+@pytest.mark.store
+@pytest.mark.parametrize("transport", ["--stream", None], ids=["stream", "http"])
+def test_copies_play_the_same_episodes_side_by_side(
+    replica: Replica, deployment: Deployment, tmp_path: Path, transport: str | None
+) -> None:
+    (tmp_path / "token").write_text(deployment.token())
+    options = ["--url", replica.url, "--environment", "CartPole-v1", "--episodes", "4", "--json"]
+    options += ["--token-file", str(tmp_path / "token"), *([transport] if transport else [])]
+    alone, together = (checkrein_play(*options, "--copies", copies) for copies in ("1", "3"))
+    assert (alone.returncode, together.returncode) == (0, 0), together.stderr
+    assert sorted(alone.stdout.splitlines()) == sorted(together.stdout.splitlines())
+
+
+def test_a_copy_that_fails_does_not_stop_the_others() -> None:
+    """Each copy has a connection of its own; the script gives its answers in the order of connections."""
+    ended = http(200, {"ended": "terminated", "steps": 1, "policy": "p-1"})
+    server = Scripted(problem(500, "policy-failed"), decision(1), ended)
+    told: list[EpisodeResult | vector.Failure] = []
+    connect = partial(AsyncAgentClient, server.url)
+    asyncio.run(vector.play(connect, [OneStep()], [5, 6], told.append, Signals("price", "goal")))
+    failure, result = told
+    assert isinstance(failure, vector.Failure)
+    assert (failure.seed, str(failure.error)) == (5, "why")
+    assert result == EpisodeResult(6, 1.0, 1, ("p-1",), "terminated")
+    assert server.bodies[-1] == {"episode": "token-1", "terminated": True, "reward": 1.0, "cost": 0.5, "objective": 2.0}
+
+
+def test_an_episode_that_the_shield_ended_is_a_result() -> None:
+    server = Scripted(http(200, {"ended": "shield", "steps": 0, "policy": "p-1"}))
+    with AgentClient(server.url) as client:
+        assert play_episode(client, OneStep(), 3).ending == "shield"
+
+
+def test_a_signal_that_the_environment_does_not_give_is_named() -> None:
+    server = Scripted(decision(1), http(200, {"ended": "aborted", "steps": 1, "policy": "p-1"}))
+    with AgentClient(server.url) as client, pytest.raises(SignalError, match=r"no 'prize'.*'price', 'goal'"):
+        play_episode(client, OneStep(), 3, Signals(cost="prize"))
+    server.finish()
+
+
 @pytest.mark.parametrize(
     ("options", "status", "says"),
     [
         pytest.param(["--environment", "CartPoll-v1"], 2, "did you mean", id="a misspelt environment"),
         pytest.param(["--environment", "CartPole-v1"], 1, "cannot be reached", id="nobody there"),
         pytest.param(["--environment", "CartPole-v1", "--episodes", "0"], 2, "at least 1", id="no episodes"),
+        pytest.param(["--environment", "CartPole-v1", "--stream"], 1, "cannot be reached", id="no stream there"),
+        pytest.param(["--environment", "CartPole-v1", "--copies", "0"], 2, "at least 1", id="no copies"),
+        pytest.param(["--environment", "CartPole-v1", "--url", "agent"], 2, "start with http", id="no address"),
         pytest.param(["--environment", "CartPole-v1", "--arguments", "{"], 2, "--arguments", id="broken arguments"),
         pytest.param(["--environment", "CartPole-v1", "--arguments", "[]"], 2, "--arguments", id="a list of arguments"),
     ],

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +35,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 class Builder:
     """buildah on storage in the cache. Its run-time state is a tmpfs of these namespaces, so none is ever stale."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Mapping[str, Recipe]) -> None:
+        self._wanted = wanted  # read once: sources may change while images are built
         state = folder("images", "run")
         run("mount", ["mount", "-t", "tmpfs", "tmpfs", state])
         PUSHED_LAYERS.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,7 @@ class Builder:
         if recipe.name == "minio":
             (recipe.context / "minio").unlink(missing_ok=True)
             os.link(binaries.minio(), recipe.context / "minio")
-        base = f"BASE_IMAGE={local(recipes()[recipe.base])}"
+        base = f"BASE_IMAGE={local(self._wanted[recipe.base])}"
         arguments = ["--build-arg", base, "--file", dockerfile, "--tag", local(recipe)]
         mounts = ["--volume", f"{certificates()}:{CERTIFICATES}:ro", "--volume", f"{self._pip}:/etc/pip.conf:ro"]
         command = [*self._buildah, "build", "--isolation", "chroot", "--layers", *mounts, *arguments, recipe.context]
@@ -176,7 +178,8 @@ def mirror() -> list[str]:
 def main() -> int:
     """Ensures all images. Prints what fails and returns 1."""
     try:
-        builder, wanted = Builder(), recipes()
+        wanted = recipes()
+        builder = Builder(dict(wanted))
         builder.ensure(wanted.pop("base"))
         with ThreadPoolExecutor() as pool:
             list(pool.map(builder.ensure, [r for r in wanted.values() if r.base == "base"]))

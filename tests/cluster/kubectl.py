@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import binaries
-from tests.cluster.steps import ClusterError
+from tests.cluster.cache import REPOSITORY
+from tests.cluster.steps import ClusterError, wait_until
+
+CRDS = REPOSITORY / "crds"
 
 
 class KubectlError(ClusterError):
@@ -40,6 +43,25 @@ class Kubectl:
         items = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         options = ("--server-side", "--force-conflicts", "--validate=strict", "-n", namespace)
         return self("apply", *options, "-f", "-", stdin=items)
+
+    def apply_crds(self) -> None:
+        """Our kinds, strictly, and once this returns they are served."""
+        self("apply", "--server-side", "--validate=strict", "-f", str(CRDS))
+        self.established()
+
+    def established(self) -> None:
+        """Waits until our kinds are served. `kubectl wait` fails on a definition that has no status yet."""
+
+        def served() -> bool:
+            found = json.loads(self("get", "-f", str(CRDS), "-o", "json"))["items"]
+            return all(
+                {"type": "Established", "status": "True"}.items() <= condition.items()
+                for crd in found
+                for condition in crd.get("status", {}).get("conditions", ({},))
+                if condition.get("type") in ("Established", None)
+            )
+
+        wait_until(served, 30, otherwise=lambda: KubectlError("our CRDs are not served after 30 s"))
 
     def get(self, kind: str, name: str, *, namespace: str = "default") -> dict[str, Any]:
         """One object. Raises KubectlError where it does not exist."""

@@ -220,14 +220,22 @@ def agent(
     stable: PolicyPointer | None = None,
     replicas: int = 2,
     generation: int = 1,
+    spec: dict[str, Any] | None = None,
     **status: Any,
 ) -> AgentDeployment:
-    """AgentDeployment cartpole."""
-    body = {"policyVersion": wanted, "replicas": replicas}
+    """AgentDeployment cartpole; `spec` adds to what it wants."""
+    body = {"policyVersion": wanted, "replicas": replicas, **(spec or {})}
     pointers = {"stable": stable.dump()} if stable else {}
     return AgentDeployment.model_validate(
         {"metadata": meta("cartpole", generation=generation), "spec": body, "status": {**pointers, **status}}
     )
+
+
+def override(mode: str = "Fallback", *, until: datetime | None = NOW + timedelta(minutes=5), **fields: Any) -> Any:
+    """A spec with an override, and with the fallback that it may need."""
+    end = {"until": until.isoformat()} if until else {}
+    body = {"mode": mode, "reason": "sensor fault", "by": "ops@example.com", **end, **fields}
+    return {"fallback": {"action": [0]}, "override": body}
 
 
 def loaded(*policies: tuple[str, str], **fields: Any) -> AgentReport:

@@ -23,8 +23,6 @@ from checkrein.api.tasks import StoreCredentials, StoreLocation
 from checkrein.store.client import Store
 from checkrein.store.install import install
 
-CRDS = Path(__file__).parents[2] / "crds"
-
 
 class Operator:
     """checkrein-operator, to be stopped, killed and started again."""
@@ -33,13 +31,14 @@ class Operator:
         self._state = state
         self.port = free_port()
         self.user = StoreCredentials(access_key=f"operator-{os.getpid()}", secret_key=minio.secret_key)
-        buckets = {"policiesBucket": "policies", "runsBucket": "runs"}
+        buckets = {"policiesBucket": "policies", "runsBucket": "runs", "decisionsBucket": "decisions"}
         self.location = StoreLocation(endpoint=minio.endpoint, secure=False, bucket="runs")
         install(
             self.location,
             StoreCredentials(access_key=minio.access_key, secret_key=minio.secret_key),
             self.user,
             "policies",
+            "decisions",
         )
         store = {"endpoint": minio.endpoint, "secure": False, **buckets}
         images = {"trainer": "registry.example/checkrein/trainer:1", "agent": "registry.example/checkrein/agent:1"}
@@ -82,8 +81,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def operator(controlplane: ControlPlane, minio: Minio) -> Iterator[Operator]:
     """A running operator with short intervals and a name of its own in the audit log, and the CRDs in place."""
-    controlplane.kubectl("apply", "--server-side", "--validate=strict", "-f", str(CRDS))
-    controlplane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    controlplane.kubectl.apply_crds()
     pki = Authority(controlplane.kubeconfig.parent)
     server = json.loads(controlplane.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     kubeconfig = pki.kubeconfig(USER, f"/O=system:masters/CN={USER}", server)

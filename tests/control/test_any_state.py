@@ -103,6 +103,10 @@ WORLDS = st.fixed_dictionaries(
         requests.ReadAgent: TROUBLE
         | st.builds(
             AgentReport,
+            logging=st.booleans(),
+            logging_reason=st.sampled_from(["", "m" * 256]),
+            storing=st.booleans(),
+            storing_reason=st.sampled_from(["", "m" * 256]),
             policies=st.lists(
                 st.builds(
                     LoadedPolicy,
@@ -156,6 +160,18 @@ AGENTS = st.builds(
     generation=st.integers(1, 2),
     epoch=st.integers(0, 9),
     rejected=st.lists(st.just({"name": "cartpole-2", "reason": "Slow", "generation": 1}), max_size=16),
+    spec=st.sampled_from(
+        [
+            {},
+            {"fallback": {"policyVersion": "cartpole-1", "action": [0]}},
+            b.override(reason="r" * 256, by="b" * 320),
+            b.override("Stop", until=None),
+            b.override("Pin", policyVersion="cartpole-2"),
+            b.override("Pin", policyVersion="cartpole-2", until=NOW),
+            b.override("Action", action=[0.1] * 1024, until=NOW + timedelta(microseconds=1)),
+        ]
+    ),
+    conditions=st.sampled_from([[], b.condition("Overridden", True, "Pin"), b.condition("PinReady", False, "Loading")]),
 )
 VERSIONS = st.builds(b.version, interface=INTERFACES, verified=st.none() | st.booleans(), letter=LETTERS)
 

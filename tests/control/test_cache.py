@@ -112,6 +112,18 @@ def version(name: str, used: bool) -> dict[str, Any]:
             [AGENT], version("cartpole-2", used=False), {"PolicyVersion/cartpole-2"}, id="a version nobody wants"
         ),
         pytest.param(
+            [own("AgentDeployment", b.agent(spec={"fallback": {"policyVersion": "cartpole-2"}}))],
+            version("cartpole-2", used=True),
+            {"PolicyVersion/cartpole-2", "AgentDeployment/cartpole"},
+            id="a version -> who falls back to it",
+        ),
+        pytest.param(
+            [own("AgentDeployment", b.agent(spec=b.override("Pin", policyVersion="cartpole-2")))],
+            version("cartpole-2", used=True),
+            {"PolicyVersion/cartpole-2", "AgentDeployment/cartpole"},
+            id="a version -> who is pinned to it",
+        ),
+        pytest.param(
             [AGENT, version("cartpole-1", used=False), version("cartpole-2", used=True)],
             AGENT,
             {"AgentDeployment/cartpole", "PolicyVersion/cartpole-1", "PolicyVersion/cartpole-2"},

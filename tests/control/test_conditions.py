@@ -34,6 +34,18 @@ def listed(type_: str, status: bool | None, reason: str, message: str = "m") -> 
             [("Normal", "Training")],
             id="trouble is over",
         ),
+        pytest.param(
+            listed("Overridden", True, "Fallback", "by ops"),
+            listed("Overridden", True, "Fallback", "by eve"),
+            [("Normal", "Fallback")],
+            id="other words about an override",
+        ),
+        pytest.param(
+            listed("Logging", True, "Durable"),
+            listed("Logging", False, "LogNotDurable"),
+            [("Warning", "LogNotDurable")],
+            id="a log that fails",
+        ),
         pytest.param([], listed("Verified", None, "StoreUnavailable"), [("Warning", "StoreUnavailable")], id="unknown"),
         pytest.param(
             listed("Progressing", True, "Loading"),

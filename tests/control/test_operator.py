@@ -120,7 +120,8 @@ def _events_tell_the_story(standin: Standin, namespace: str) -> None:
     assert about["RLEnvironment"] == ["Probing", "Probed"]
     assert about["TrainingJob"][-4:] == ["Training", "Evaluating", "Publishing", "Published"]
     assert about["PolicyVersion"] == ["Verified"]
-    assert about["AgentDeployment"][-2:] in (["Complete", "Deciding"], ["Deciding", "Complete"])
+    deployed = [reason for reason in about["AgentDeployment"] if reason != "Durable"]
+    assert deployed[-2:] in (["Complete", "Deciding"], ["Deciding", "Complete"])
     assert all(e["metadata"]["name"].startswith(f"{e['regarding']['name']}-") for e in told)
 
 
@@ -336,6 +337,64 @@ def test_a_session_is_renewed_in_the_second_half_of_its_life(
     standin.patch("Secret", namespace, "a-train-1-store", renew)
     operator.start()
     standin.until(lambda: session() != first, "renewed")
+
+
+def test_a_session_that_may_other_things_than_it_should_is_replaced(
+    standin: Standin, play: Play, namespace: str, operator: Operator
+) -> None:
+    standin.create("AgentDeployment", namespace, AGENT)
+    standin.until(lambda: standin.get("Secret", namespace, "cartpole-agent-store") is not None, "a session")
+
+    def rights() -> str:
+        secret: Raw = standin.get("Secret", namespace, "cartpole-agent-store") or {}
+        return str(secret["metadata"]["annotations"].get("checkrein.dev/rights", ""))
+
+    operator.kill()
+    first = rights()
+    before = {"metadata": {"annotations": {"checkrein.dev/rights": None}}}  # as from a release before
+    standin.patch("Secret", namespace, "cartpole-agent-store", before)
+    operator.start()
+    standin.until(lambda: rights() == first, "minted anew")
+
+
+def test_token_keys_are_added_and_outlived_ones_dropped(
+    standin: Standin, play: Play, namespace: str, operator: Operator
+) -> None:
+    standin.create("AgentDeployment", namespace, AGENT)
+    name = "cartpole-agent-token"
+
+    def keys() -> dict[str, str]:
+        secret: Raw = standin.get("Secret", namespace, name) or {}
+        return dict(secret.get("data", {}))
+
+    standin.until(lambda: len(keys()) == 1, "a first key")
+    [first] = keys()
+    assert abs(int(first) - datetime.now(UTC).timestamp()) < 3600
+
+    operator.kill()
+    old = {"key": keys()[first], "1000": keys()[first], first: None}
+    standin.patch("Secret", namespace, name, {"data": old})
+    operator.start()
+    standin.until(lambda: set(keys()) > {"1000"} and "key" not in keys(), "one more, and the oldest gone")
+    assert len(keys()) == 2
+    assert keys()["1000"] == old["1000"]
+
+
+def test_an_override_is_told_and_so_is_its_end(standin: Standin, play: Play, namespace: str) -> None:
+    standin.create("AgentDeployment", namespace, AGENT)
+    until = (datetime.now(UTC) + timedelta(seconds=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    override = {"mode": "Action", "action": [1], "reason": "sensor fault", "by": "ops", "until": until}
+    standin.patch("AgentDeployment", namespace, "cartpole", {"spec": {"override": override}})
+    said = standin.until_said("AgentDeployment", namespace, "cartpole", "Overridden", "Action")
+    assert said == f"spec.override: Action [1.0] by ops until {until}: sensor fault"
+    standin.until_said("AgentDeployment", namespace, "cartpole", "Progressing", "Overridden")
+    standin.until_said("AgentDeployment", namespace, "cartpole", "Overridden", "Expired")
+    standin.until_said("AgentDeployment", namespace, "cartpole", "Progressing", "PolicyVersionNotFound")
+    standin.patch("AgentDeployment", namespace, "cartpole", {"spec": {"override": None}})
+    standin.until_said("AgentDeployment", namespace, "cartpole", "Overridden", "Lifted")
+    told = [e["note"] for e in standin.all("Event", namespace) if e["reason"] in ("Action", "Expired", "Lifted")]
+    assert said in told
+    assert len(told) == 3
 
 
 def test_the_operator_answers_its_kubelet(operator: Operator) -> None:

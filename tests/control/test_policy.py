@@ -92,6 +92,17 @@ def test_nobody_starts_to_use_what_cannot_be_read_now() -> None:
         pytest.param(b.agent("cartpole-1"), True, id="wants it"),
         pytest.param(b.agent("cartpole-2", stable=b.pointer("cartpole-1")), True, id="acts by it"),
         pytest.param(b.agent("cartpole-2", candidate=b.pointer("cartpole-1").dump()), True, id="checks it"),
+        pytest.param(
+            b.agent("cartpole-2", spec={"fallback": {"policyVersion": "cartpole-1"}}), True, id="falls back to it"
+        ),
+        pytest.param(
+            b.agent("cartpole-2", spec=b.override("Pin", policyVersion="cartpole-1")), True, id="is pinned to it"
+        ),
+        pytest.param(
+            b.agent("cartpole-2", spec=b.override("Pin", until=NOW, policyVersion="cartpole-1")),
+            True,
+            id="was pinned to it, and still says so",
+        ),
         pytest.param(b.agent("cartpole-2", stable=b.pointer("cartpole-2")), False, id="has nothing to do with it"),
         pytest.param(
             b.agent("cartpole-2", rejected=[{"name": "cartpole-1", "reason": "Slow"}]), False, id="rejected it"

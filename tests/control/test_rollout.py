@@ -26,7 +26,7 @@ AWAY = b.loaded(("cartpole-2", "2"), ready=False, reason="StoreUnavailable", mes
 
 
 def replicas(*addresses: str, **fields: Any) -> list[PodView]:
-    return [b.running_pod(address=a, **fields) for a in addresses]
+    return [b.running_pod(name=f"cartpole-agent-{int(a[-1]) - 1}", address=a, **fields) for a in addresses]
 
 
 BOTH = replicas("10.0.0.1", "10.0.0.2")
@@ -41,7 +41,7 @@ def decide(
 ) -> Plan:
     observed = Observed({v.metadata.name: v for v in versions}, _children(agent), pods, b.SETTINGS, b.CLUSTER)
     heard = {ReadAgent(address): report for address, report in (reports or {}).items()}
-    return plan(agent, observed, Answers(b.World({**SECRETS, **heard, **(said or {})})), NOW)
+    return plan(agent, observed, Answers(b.World({**SECRETS, ReadAgent: SILENT, **heard, **(said or {})})), NOW)
 
 
 def _children(agent: AgentDeployment) -> dict[tuple[str, str], Any]:
@@ -83,7 +83,7 @@ SECOND = b.agent("cartpole-2", stable=ONE, epoch=3)
                 ("Complete", "False"),
                 "PolicyVersion cartpole-1 decides",
                 "Healthy",
-                after=3600,
+                after=30,
                 status={"stable": ONE.dump(), "candidate": None, "epoch": 1},
             ),
             id="every replica has loaded it -> it acts",
@@ -120,19 +120,19 @@ SECOND = b.agent("cartpole-2", stable=ONE, epoch=3)
                 ("Complete", "False"),
                 "cartpole-2 decides, before it cartpole-1",
                 "Healthy",
-                after=3600,
+                after=30,
                 status={"stable": TWO.dump(), "candidate": None, "epoch": 4},
             ),
             id="every replica has loaded it -> the new one acts",
         ),
         pytest.param(
             decide(SECOND, LOADED, [*BOTH, *replicas("10.0.0.3", deleting=True), b.pod()]),
-            Wanted(("Complete", "False"), after=3600, status={"epoch": 4, "replicas": 3, "readyReplicas": 2}),
+            Wanted(("Complete", "False"), after=30, status={"epoch": 4, "replicas": 3, "readyReplicas": 2}),
             id="replicas that end or have not started are not asked",
         ),
         pytest.param(
             decide(b.agent("cartpole-1", stable=TWO, epoch=4), LOADED),
-            Wanted(("Complete", "False"), after=3600, status={"stable": ONE.dump(), "epoch": 5}),
+            Wanted(("Complete", "False"), after=30, status={"stable": ONE.dump(), "epoch": 5}),
             id="rollback is a change like any other",
         ),
         pytest.param(
@@ -141,7 +141,7 @@ SECOND = b.agent("cartpole-2", stable=ONE, epoch=3)
                 ("Complete", "False"),
                 "cartpole-1 decides",
                 "Healthy",
-                after=3600,
+                after=30,
                 status={"candidate": None, "epoch": 3},
             ),
             id="back to stable during the checks -> the candidate is dropped, nothing changes",
@@ -152,7 +152,7 @@ SECOND = b.agent("cartpole-2", stable=ONE, epoch=3)
                 ("WarmUpFailed", "False"),
                 "spec.policyVersion: cartpole-2: NaN in action; cartpole-1 goes on deciding",
                 "Healthy",
-                after=3600,
+                after=30,
                 status={"stable": ONE.dump(), "candidate": None, "epoch": 3},
             ),
             id="one replica refuses it for good -> rejected, the old one acts",
@@ -163,31 +163,29 @@ SECOND = b.agent("cartpole-2", stable=ONE, epoch=3)
                 ("PolicyVersionNotFound", "False"),
                 "no PolicyVersion 'cartpole-2' in this namespace; it decides once it exists; cartpole-1 goes on",
                 "Healthy",
-                after=3600,
+                after=30,
                 status={"epoch": 3, "candidate": None},
             ),
             id="no such version -> the old one acts",
         ),
         pytest.param(
             decide(FIRST, LOADED, versions=()),
-            Wanted(("PolicyVersionNotFound", "False"), "spec.policyVersion", "Pending", after=3600),
+            Wanted(("PolicyVersionNotFound", "False"), "spec.policyVersion", "Pending", after=30),
             id="no such version and none before -> nothing acts",
         ),
         pytest.param(
             decide(SECOND, LOADED, versions=(b.version("cartpole-2", letter="2", verified=False),)),
-            Wanted(
-                ("PolicyNotVerified", "False"), "is not verified (DigestMismatch: )", after=3600, status={"epoch": 3}
-            ),
+            Wanted(("PolicyNotVerified", "False"), "is not verified (DigestMismatch: )", after=30, status={"epoch": 3}),
             id="its bytes were changed -> the old one acts",
         ),
         pytest.param(
             decide(SECOND, LOADED, versions=(b.version("cartpole-2", letter="2", verified=None),)),
-            Wanted(("PolicyNotVerified", "False"), after=3600, status={"epoch": 3}),
+            Wanted(("PolicyNotVerified", "False"), after=30, status={"epoch": 3}),
             id="not looked at yet -> the old one acts",
         ),
         pytest.param(
             decide(SECOND, LOADED, versions=(b.version("cartpole-2", letter="2", interface=b.PENDULUM),)),
-            Wanted(("InterfaceMismatch", "False"), "has other spaces than cartpole-1", after=3600, status={"epoch": 3}),
+            Wanted(("InterfaceMismatch", "False"), "has other spaces than cartpole-1", after=30, status={"epoch": 3}),
             id="other spaces than callers know -> the old one acts",
         ),
     ],
@@ -212,10 +210,10 @@ def test_only_a_later_generation_tries_a_rejected_version_again() -> None:
     )
     b.check(
         decide(same, LOADED),
-        Wanted(("WarmUpFailed", "False"), "NaN in action", after=3600, status={"epoch": 3}),
+        Wanted(("WarmUpFailed", "False"), "NaN in action", after=30, status={"epoch": 3}),
         "Progressing",
     )
-    b.check(decide(later, LOADED), Wanted(("Complete", "False"), after=3600, status={"epoch": 4}), "Progressing")
+    b.check(decide(later, LOADED), Wanted(("Complete", "False"), after=30, status={"epoch": 4}), "Progressing")
 
 
 def test_a_rejection_names_the_version_that_was_asked_for() -> None:

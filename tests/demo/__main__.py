@@ -8,7 +8,7 @@ from tests.cluster import node
 from tests.cluster.cluster import Cluster, external
 from tests.cluster.install import install
 from tests.cluster.steps import ClusterError
-from tests.demo import story
+from tests.demo import audit, reins, story
 
 NODE = "demo"
 
@@ -51,6 +51,10 @@ def tell() -> None:
         story.switch(kubectl, first)
         story.finish_playing(kubectl, first, second)
         story.show(kubectl)
+    with phases.phase("A hand on the reins, within running episodes"):
+        reins.overrides(kubectl, second)
+    with phases.phase("Every decision is in the log, and the log can be proved"):
+        audit.verified(kubectl)
     print(f"\n== Done\n{phases.summary()}")
     print(story.NEXT)
 

@@ -172,7 +172,7 @@ def show(kubectl: Kubectl) -> None:
 NEXT = """
 What to look at next
   build/demo/kubectl get rl                                   # the four resources at a glance
-  build/demo/kubectl get events --sort-by=.lastTimestamp      # what happened, in order
+  build/demo/kubectl events --for agentdeployment/cartpole     # what happened, in order
   build/demo/kubectl describe tj cartpole-a                   # progress, evaluation, conditions
   build/demo/kubectl get polv cartpole-1 -o yaml              # digests and provenance of a policy
   build/demo/kubectl patch agents cartpole --type merge -p '{"spec":{"policyVersion":"cartpole-2"}}'

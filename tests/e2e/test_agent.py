@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -95,6 +96,36 @@ def test_an_import_whose_bytes_are_others_is_rejected_and_the_old_one_goes_on(ag
     assert "cartpole-7" in message
     agent.deciding("cartpole-1", 2)
     agent.patch("agentdeployment", "agent", {"policyVersion": "cartpole-1"})
+
+
+def test_a_person_takes_over_and_hands_back_while_the_operator_is_dead(agent: World) -> None:
+    agent.patch("agentdeployment", "agent", {"fallback": {"action": [1]}})
+    agent.until_condition("agentdeployment", "agent", "Ready", "True")
+    system = ("-n", "checkrein-system")
+    agent.cluster.kubectl(*system, "scale", "deployment/checkrein-operator", "--replicas=0")
+    agent.cluster.kubectl(*system, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator")
+    try:
+        person = json.loads(agent.kubectl("auth", "whoami", "-o", "json"))["status"]["userInfo"]["username"]
+        override = {"mode": "Pin", "policyVersion": "cartpole-2", "reason": "a test", "by": person}
+        agent.patch("agentdeployment", "agent", {"override": {**override, "until": "2999-01-01T00:00:00Z"}})
+        assert "policies cartpole-2" in play(agent, "play-pinned")
+    finally:
+        agent.cluster.kubectl(*system, "scale", "deployment/checkrein-operator", "--replicas=1")
+    message = agent.until_condition("agentdeployment", "agent", "Overridden", "True", "Pin")
+    assert person in message
+    assert agent.get("agentdeployment", "agent")["status"]["phase"] == "Overridden"
+    agent.patch("agentdeployment", "agent", {"override": None})
+    agent.until_condition("agentdeployment", "agent", "Overridden", "False", "Lifted")
+    assert "policies cartpole-1" in play(agent, "play-handed-back")
+
+
+def test_an_override_needs_a_right_of_its_own(agent: World) -> None:
+    agent.kubectl("create", "serviceaccount", "editor")
+    agent.kubectl("create", "rolebinding", "editor", "--clusterrole=edit", f"--serviceaccount={agent.name}:editor")
+    patch = {"override": {"mode": "Stop", "reason": "r", "by": f"system:serviceaccount:{agent.name}:editor"}}
+    change = ("patch", "agentdeployment", "agent", "--type=merge", "-p", json.dumps({"spec": patch}))
+    with pytest.raises(KubectlError, match="agentdeployments/override"):
+        agent.kubectl(*change, f"--as=system:serviceaccount:{agent.name}:editor")
 
 
 def test_a_killed_replica_comes_back_and_decides_by_the_stable_version(agent: World) -> None:

@@ -1,4 +1,4 @@
-"""Stores on a real MinIO: a pair of fresh buckets for every test."""
+"""Stores on a real MinIO: fresh buckets for every test."""
 
 from __future__ import annotations
 
@@ -47,12 +47,13 @@ class AnswersLost(Store):
 
 @dataclass(frozen=True)
 class Buckets:
-    """The two buckets of one installation, and who owns everything in them."""
+    """The buckets of one installation, and who owns everything in them."""
 
     endpoint: str
     owner: StoreCredentials
     policies: str
     runs: str
+    decisions: str
 
     def location(self, bucket: str, *, read: str = "", write: str = "") -> StoreLocation:
         return StoreLocation(endpoint=self.endpoint, secure=False, bucket=bucket, read_prefix=read, write_prefix=write)
@@ -72,8 +73,8 @@ class Buckets:
 def installation(minio: Minio) -> Buckets:
     suffix = secrets.token_hex(4)
     owner = StoreCredentials(access_key=minio.access_key, secret_key=minio.secret_key)
-    made = Buckets(minio.endpoint, owner, f"policies-{suffix}", f"runs-{suffix}")
-    buckets.ensure(made.store(made.runs), made.policies, made.runs)
+    made = Buckets(minio.endpoint, owner, f"policies-{suffix}", f"runs-{suffix}", f"decisions-{suffix}")
+    buckets.ensure(made.store(made.runs), made.policies, made.runs, made.decisions)
     return made
 
 

@@ -10,8 +10,10 @@ import pytest
 from tests.store.conftest import ATTEMPT, Buckets, Crash
 
 from checkrein.api.digests import canonical, sha256
+from checkrein.api.environment import Safety
 from checkrein.api.meta import FileReference
 from checkrein.api.policy import Artifact
+from checkrein.api.shield import ShieldRule
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import ManifestFile
 from checkrein.store import artifacts
@@ -42,6 +44,12 @@ def test_an_export_lies_below_the_attempt_and_loads_as_it_was(
     loaded = load_run(runs, exported)
     assert loaded.files == FILES
     assert (loaded.manifest.interface, loaded.manifest.algorithm, loaded.manifest.opset) == (interface, "PPO", 17)
+
+
+def test_the_environment_s_rules_and_the_way_to_act_go_along(runs: Store, interface: Interface) -> None:
+    safety = Safety(features=["speed"], shield=[ShieldRule(name="slow", require="features.speed < 2.0")])
+    manifest = load_run(runs, export(runs, FILES, interface, "PPO", 17, "Stochastic", safety)).manifest
+    assert (manifest.acting, manifest.features, manifest.shield) == ("Stochastic", safety.features, safety.shield)
 
 
 def test_an_attempt_may_export_again(runs: Store, exported: FileReference, interface: Interface) -> None:

@@ -1,4 +1,4 @@
-"""The two buckets: made once, whole after a crash, never weakened."""
+"""The buckets: made once, whole after a crash, never weakened."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ def ensure(runs: Store, policies_bucket: str, days: int) -> ObjectLockConfig:
     return runs.client.get_object_lock_config(policies_bucket)
 
 
-def test_what_is_published_cannot_be_deleted_even_by_root(policies: Store) -> None:
-    stored = policies.put("k", b"1")
+@pytest.mark.parametrize("which", ["policies", "decisions"])
+def test_what_is_published_or_logged_cannot_be_deleted_even_by_root(installation: Buckets, which: str) -> None:
+    store = installation.store(getattr(installation, which))
+    stored = store.put("k", b"1")
     with pytest.raises(S3Error, match="WORM"):
-        policies.client.remove_object(policies.location.bucket, "k", version_id=stored.version_id)
-    assert policies.get("k", digest=stored.digest, version_id=stored.version_id) == b"1"
+        store.client.remove_object(store.location.bucket, "k", version_id=stored.version_id)
+    assert store.get("k", digest=stored.digest, version_id=stored.version_id) == b"1"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,12 @@ def test_a_policies_bucket_without_object_lock_is_refused(runs: Store, fresh: st
     runs.client.make_bucket(fresh)
     with pytest.raises(StoreRefused, match=f"bucket '{fresh}' has no object lock; name a bucket"):
         ensure(runs, fresh, 1)
+
+
+def test_nor_is_a_decisions_bucket_without(runs: Store, policies: Store, fresh: str) -> None:
+    runs.client.make_bucket(fresh)
+    with pytest.raises(StoreRefused, match=f"bucket '{fresh}' has no object lock"):
+        buckets.ensure(runs, policies.location.bucket, runs.location.bucket, fresh)
 
 
 def test_many_may_ensure_at_once(runs: Store, fresh: str) -> None:

@@ -15,6 +15,7 @@ DIGEST = f"sha256:ab{'0' * 62}"
         pytest.param(keys.run_prefix("c", "ns", "u"), "runs/c/ns/u/", id="a job"),
         pytest.param(keys.training_prefix("c", "ns", "u", 2), "runs/c/ns/u/2/train/", id="an attempt's training"),
         pytest.param(keys.evaluation_prefix("c", "ns", "u", 2), "runs/c/ns/u/2/evaluate/", id="its evaluation"),
+        pytest.param(keys.decisions_prefix("c", "ns", "u"), "decisions/c/ns/u/", id="a decision log"),
         pytest.param(keys.content(DIGEST), f"sha256/ab/ab{'0' * 62}", id="content"),
         pytest.param(keys.versions_prefix("c", "ns", "p"), "versions/c/ns/p/", id="version numbers"),
         pytest.param(

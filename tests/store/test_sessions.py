@@ -24,18 +24,25 @@ from checkrein.store.errors import AccessDenied, StoreError, StoreRefused, Store
 from checkrein.store.install import install
 from checkrein.store.reservations import reserve_version
 
+LOG = "decisions/c/ns/agent-uid/"
 EVERY_KEY = (f"{ATTEMPT}x", f"{JOB}1/evaluate/x", f"{JOB}10/train/x", f"{JOB[:-1]}2/1/train/x")
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(checkrein.__file__).parents[1])}
-NOWHERE = Buckets("127.0.0.1:1", StoreCredentials(access_key="a", secret_key="b"), "policies", "runs")
+NOWHERE = Buckets("127.0.0.1:1", StoreCredentials(access_key="a", secret_key="b"), "policies", "runs", "decisions")
 
 
 @pytest.fixture
 def operator(installation: Buckets) -> StoreCredentials:
     """The operator's own user, as installed."""
     made = StoreCredentials(access_key=f"operator-{installation.runs}", secret_key="operator-secret")
-    install(installation.location(installation.runs), installation.owner, made, installation.policies)
+    installed(installation, made)
     return made
+
+
+def installed(installation: Buckets, operator: StoreCredentials, administrator: StoreCredentials | None = None) -> None:
+    """What an administrator does once."""
+    location = installation.location(installation.runs)
+    install(location, administrator or installation.owner, operator, installation.policies, installation.decisions)
 
 
 @pytest.fixture
@@ -54,7 +61,8 @@ def agent(installation: Buckets, operator: StoreCredentials, runs: Store, polici
     runs.put("x", b"there")
     policies.put("x", b"there")
     location = installation.location(installation.policies)
-    session = sessions.mint(location, operator, sessions.agent_policy(location), 3600)
+    log = installation.location(installation.decisions, write=LOG)
+    session = sessions.mint(location, operator, sessions.agent_policy(location, log), 3600)
     return Store(location, lambda: session)
 
 
@@ -138,10 +146,40 @@ def test_an_agent_reads_pinned_versions_but_no_runs(agent: Store, policies: Stor
 
 
 @pytest.mark.store
-def test_the_operator_may_not_undo_what_was_published(
-    operator: StoreCredentials, installation: Buckets, policies: Store
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        pytest.param(lambda s: s.put(f"{LOG}replica/0", b""), True, id="adds to its log"),
+        pytest.param(lambda s: s.put(f"{LOG}replica/0", bytes(6_000_000)), True, id="in several parts"),
+        pytest.param(lambda s: s.put(f"{LOG[:-1]}2/replica/0", b""), False, id="not to a namesake's"),
+        pytest.param(lambda s: s.put("x", b""), False, id="not elsewhere"),
+        pytest.param(lambda s: s.read_unverified(f"{LOG}there", 9), False, id="reads nothing back"),
+        pytest.param(lambda s: s.list(LOG), False, id="lists nothing"),
+        pytest.param(lambda s: s.delete(f"{LOG}there"), False, id="hides nothing behind a delete marker"),
+    ],
+)
+def test_an_agents_log_only_grows(
+    agent: Store, installation: Buckets, action: Callable[[Store], object], expected: bool
 ) -> None:
-    mine = Store(policies.location, lambda: operator)
+    installation.store(installation.decisions).put(f"{LOG}there", b"there")
+    assert allowed(lambda: action(elsewhere(agent, installation.decisions))) is expected
+
+
+@pytest.mark.store
+def test_the_operator_reads_the_logs(operator: StoreCredentials, installation: Buckets) -> None:
+    stored = installation.store(installation.decisions).put(f"{LOG}there", b"there")
+    mine = Store(installation.location(installation.decisions), lambda: operator)
+    assert [o.key for o in mine.list(LOG)] == [f"{LOG}there"]
+    assert mine.get(f"{LOG}there", digest=stored.digest, version_id=stored.version_id) == b"there"
+
+
+@pytest.mark.store
+@pytest.mark.parametrize("which", ["policies", "decisions"])
+def test_the_operator_may_not_undo_what_was_published_or_logged(
+    operator: StoreCredentials, installation: Buckets, which: str
+) -> None:
+    bucket = getattr(installation, which)
+    mine = Store(installation.location(bucket), lambda: operator)
     mine.put("x", b"1")
     assert not allowed(lambda: mine.delete("x"))
     for weaken in (
@@ -152,13 +190,13 @@ def test_the_operator_may_not_undo_what_was_published(
         lambda c, b: c.make_bucket(f"{b}-2"),
     ):
         with pytest.raises(AccessDenied), translated("weaken the bucket"):
-            weaken(mine.client, installation.policies)
+            weaken(mine.client, bucket)
 
 
 @pytest.mark.store
 def test_the_operator_finds_the_installed_buckets_in_order(operator: StoreCredentials, installation: Buckets) -> None:
     mine = Store(installation.location(installation.runs), lambda: operator)
-    buckets.ensure(mine, installation.policies, installation.runs)
+    buckets.ensure(mine, installation.policies, installation.runs, installation.decisions)
     mine.put("x", b"1")
     mine.delete("x")
     assert mine.list("") == []
@@ -166,7 +204,7 @@ def test_the_operator_finds_the_installed_buckets_in_order(operator: StoreCreden
 
 @pytest.mark.store
 def test_installing_again_changes_nothing(operator: StoreCredentials, installation: Buckets) -> None:
-    install(installation.location(installation.runs), installation.owner, operator, installation.policies)
+    installed(installation, operator)
     assert Store(installation.location(installation.runs), lambda: operator).list("") == []
 
 
@@ -177,17 +215,19 @@ def test_the_command_line_installs(installation: Buckets, tmp_path: Path) -> Non
         (tmp_path / name).write_text(credentials.model_dump_json(by_alias=True))
     command = ["--endpoint", installation.endpoint, "--insecure", "--retention-days", "2"]
     command += ["--policies-bucket", f"{installation.policies}-made", "--runs-bucket", f"{installation.runs}-made"]
+    command += ["--decisions-bucket", f"{installation.decisions}-made"]
     command += ["--administrator", str(tmp_path / "administrator"), "--operator", str(tmp_path / "operator")]
     subprocess.run([sys.executable, "-m", "checkrein.store.install", *command], check=True, env=ENVIRONMENT)
-    mine = Store(installation.location(f"{installation.policies}-made"), lambda: made)
-    assert mine.client.get_object_lock_config(f"{installation.policies}-made").duration == 2
-    assert mine.put("x", b"1").version_id
+    for bucket in (f"{installation.policies}-made", f"{installation.decisions}-made"):
+        mine = Store(installation.location(bucket), lambda: made)
+        assert mine.client.get_object_lock_config(bucket).duration == 2
+        assert mine.put("x", b"1").version_id
 
 
 @pytest.mark.store
 def test_only_an_administrator_installs(operator: StoreCredentials, installation: Buckets) -> None:
     with pytest.raises(StoreRefused, match="cannot create the operator's user"):
-        install(installation.location(installation.runs), operator, operator, installation.policies)
+        installed(installation, operator, administrator=operator)
 
 
 @pytest.mark.store
@@ -254,6 +294,18 @@ def test_without_a_server_minting_is_unavailable() -> None:
 def test_a_prefix_that_would_grant_more_is_refused(read: str, write: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         sessions.run_policy(NOWHERE.location("runs", read=read, write=write))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        pytest.param("", "decisions.writePrefix must name", id="no prefix would be everybody's log"),
+        pytest.param("decisions/*/", r"must not contain \*", id="a wildcard"),
+    ],
+)
+def test_a_log_that_is_not_one_deployments_is_refused(prefix: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        sessions.agent_policy(NOWHERE.location("policies"), NOWHERE.location("decisions", write=prefix))
 
 
 def test_without_a_write_prefix_nothing_may_be_written() -> None:

@@ -95,11 +95,18 @@ class Unseeded(Fine):
         return np.random.default_rng().uniform(-1, 1, 2).astype(np.float32)
 
 
-class DictObservation(Fine):
-    observation_space = spaces.Dict({"a": spaces.Discrete(2)})
+class DeepObservation(Fine):
+    observation_space = spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)})})
 
     def observe(self) -> Any:
-        return {"a": 0}
+        return {"a": {"b": 0}}
+
+
+class NaNMember(Fine):
+    observation_space = spaces.Dict({"a": Fine.observation_space})
+
+    def observe(self) -> Any:
+        return {"a": super().observe() * (np.float32("nan") if self.steps == 3 else 1)}
 
 
 class UnboundedAction(Fine):

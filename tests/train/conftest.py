@@ -44,7 +44,7 @@ def environment(id_: str, **spec: Any) -> RLEnvironmentSpec:
 def interface_of(spec: RLEnvironmentSpec) -> Interface:
     """The spaces of the environment."""
     env = make_environment(spec)
-    found = interface(env)
+    found = interface(env, spec.wrappers)
     env.close()
     return found
 

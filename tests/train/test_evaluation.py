@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,7 @@ from tests.train.conftest import environment
 
 from checkrein.train.evaluation import MOST_COPIES, evaluate
 from checkrein.train.failures import Failed
+from checkrein.train.policy import Turn
 from checkrein.train.seeds import HALF, evaluation_seeds, training_seed
 from checkrein.train.seeds import MOST_COPIES as MOST_TRAINED
 
@@ -42,8 +44,8 @@ gymnasium.register("test/SeedLength-v0", SeedLength)
 class Zero:
     """Takes action 0."""
 
-    def act(self, observations: list[Any]) -> Any:
-        return np.zeros(len(observations), np.int64)
+    def act(self, turns: Sequence[Turn]) -> Any:
+        return np.zeros(len(turns), np.int64)
 
 
 @pytest.mark.parametrize("episodes", [1, MOST_COPIES - 1, MOST_COPIES, MOST_COPIES + 1, 300])

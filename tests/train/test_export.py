@@ -19,7 +19,7 @@ from checkrein.train.failures import Failed
 from checkrein.train.learning import Seams, Stop, learn
 from checkrein.train.model import build
 from checkrein.train.observations import gather
-from checkrein.train.policy import batch
+from checkrein.train.policy import inputs
 
 CASES = [
     *[(f"tiny/{o}{a}-v0", "PPO", False, {}) for o, a in product(tinyenvs.OBSERVATIONS, tinyenvs.ACTIONS)],
@@ -64,8 +64,7 @@ def test_acts_like_the_library(case: tuple[str, str, bool, dict[str, Any]]) -> N
 def run(onnx: bytes, made: TrainingTask, observations: list[Any]) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(onnx)
     names = [o.name for o in session.get_outputs()]
-    inputs = {"observation": batch(made.interface.observation, observations)}
-    return dict(zip(names, session.run(None, inputs), strict=True))
+    return dict(zip(names, session.run(None, inputs(made.interface.observation, observations)), strict=True))
 
 
 def test_actions_are_executable_and_of_one_row_too() -> None:

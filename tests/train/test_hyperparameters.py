@@ -83,6 +83,20 @@ def test_refused_with_the_mend(library: Any, name: str, value: Any, words: str) 
             "spec.algorithm.normalize.observation",
             id="normalisation of what has no scale",
         ),
+        pytest.param(
+            "tiny/ScalelessDiscrete-v0",
+            {"algorithm": {"normalize": {"observation": True}}},
+            "InvalidHyperparameters",
+            "no numbers to scale",
+            id="normalisation of a Dict whose members have no scale",
+        ),
+        pytest.param(
+            "tiny/CrossedDiscrete-v0",
+            {},
+            "AlgorithmMisfit",
+            "same order of dimensions",
+            id="images whose channels come first and last",
+        ),
     ],
 )
 def test_a_spec_that_cannot_be_trained_is_refused(environment_id: str, spec: Any, reason: str, words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from checkrein.train.export import predict
 from checkrein.train.failures import Failed
 from checkrein.train.learning import Seams, Stop, learn
 from checkrein.train.model import build, start_over
+from checkrein.train.policy import Turn
 from checkrein.train.seeds import evaluation_seeds
 from checkrein.train.state import Files, capture, restore
 
@@ -35,8 +37,8 @@ class Trained:
     def __init__(self, made: TrainingTask, model: BaseAlgorithm) -> None:
         self.made, self.model = made, model
 
-    def act(self, observations: list[Any]) -> Any:
-        space = self.made.interface.action
+    def act(self, turns: Sequence[Turn]) -> Any:
+        space, observations = self.made.interface.action, [turn.observation for turn in turns]
         return predict(self.model, self.made.interface, observations).astype(space.dtype)
 
 
@@ -52,6 +54,10 @@ def endless() -> Seams:
         pytest.param("PPO", "tiny/MultiBinaryMultiBinary-v0", 4000, PPO_QUICK, id="PPO, binary actions"),
         pytest.param("DQN", "tiny/DiscreteDiscrete-v0", 1500, DQN_QUICK, id="DQN"),
         pytest.param("DQN", "tiny/ShiftedShifted-v0", 1500, DQN_QUICK, id="DQN, spaces that do not start at 0"),
+        pytest.param("PPO", "tiny/ToldDiscrete-v0", 3000, PPO_QUICK, id="PPO, a Dict"),
+        pytest.param("DQN", "tiny/ToldDiscrete-v0", 1500, DQN_QUICK, id="DQN, a Dict"),
+        pytest.param("PPO", "tiny/Bright-v0", 1000, PPO_QUICK | {"learning_rate": 0.0003}, id="PPO, images"),
+        pytest.param("DQN", "tiny/Bright-v0", 600, DQN_QUICK | {"learning_rate": 0.0003}, id="DQN, images"),
     ],
 )
 def test_learns_a_task_with_a_known_answer(name: str, id_: str, steps: int, hyperparameters: Any) -> None:
@@ -82,6 +88,22 @@ def test_resuming_at_any_checkpoint_ends_as_if_never_interrupted(
     name: str, hyperparameters: Any, normalize: bool
 ) -> None:
     id_ = "tiny/WideBox-v0" if hyperparameters.get("use_sde") else "tiny/WideDiscrete-v0"
+    assert_resumes(id_, name, hyperparameters, normalize)
+
+
+@pytest.mark.parametrize(
+    ("name", "hyperparameters"),
+    [
+        pytest.param("PPO", {"n_steps": 16, "batch_size": 32, "n_epochs": 1}, id="PPO"),
+        pytest.param("DQN", {"learning_starts": 50, "buffer_size": 300, "train_freq": 16}, id="DQN, buffer full"),
+    ],
+)
+def test_a_dict_s_statistics_and_replay_are_resumed_too(name: str, hyperparameters: Any) -> None:
+    assert_resumes("tiny/DictDiscrete-v0", name, hyperparameters, True)
+
+
+def assert_resumes(id_: str, name: str, hyperparameters: Any, normalize: bool) -> None:
+    """Resume at each checkpoint of a run, and compare the ends."""
     algorithm = {"hyperparameters": hyperparameters, "normalize": {"observation": normalize, "reward": normalize}}
     made = task(environment(id_), job_spec(name, 1000, algorithm=algorithm, environments=2, seed=5))
     whole, saved = run(made)

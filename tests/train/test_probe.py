@@ -40,8 +40,17 @@ def test_a_good_environment_passes_every_check() -> None:
         "Finite",
         "EpisodesEnd",
         "RewardBounds",
+        "Safety",
         "Deterministic",
     }
+
+
+def test_a_dict_of_images_and_numbers_passes_too() -> None:
+    report = probed("tiny/DictDiscrete-v0")
+    assert report.failure is None
+    assert report.interface is not None
+    assert list(report.interface.observation.leaves) == ["camera", "flags", "icon", "modes", "told", "type"]
+    assert report.findings.deterministic
 
 
 def test_what_is_installed_gets_the_same_digest_each_time() -> None:
@@ -64,9 +73,29 @@ BAD = [
     pytest.param(
         "bad/Fine-v0", bounds("0", "4"), "CheckFailed", "RewardBounds", "spec.reward.bounds", id="out of bounds"
     ),
-    pytest.param("bad/DictObservation-v0", {}, "CheckFailed", "Spaces", "Dict", id="Dict space"),
+    pytest.param("bad/DeepObservation-v0", {}, "CheckFailed", "Spaces", "observation.a space Dict", id="Dict of Dicts"),
+    pytest.param("bad/NaNMember-v0", {}, "CheckFailed", "Finite", "observation of step 3", id="NaN in a Dict"),
     pytest.param("bad/UnboundedAction-v0", {}, "CheckFailed", "Spaces", "finite bounds", id="unbounded action"),
     pytest.param("bad/ManyBounds-v0", {}, "CheckFailed", "Spaces", "too many to report", id="500 different bounds"),
+    pytest.param(
+        "CartPole-v1", {"safety": {"features": ["x"]}}, "CheckFailed", "Safety", "has 4 elements", id="a name too few"
+    ),
+    pytest.param(
+        "CartPole-v1",
+        {"safety": {"shield": [{"name": "r", "forbid": [2]}]}},
+        "CheckFailed",
+        "spec.safety.shield[r].forbid",
+        "Discrete(2)",
+        id="a rule about an action that is not there",
+    ),
+    pytest.param(
+        "CartPole-v1",
+        {"safety": {"shield": [{"name": "r", "maxChange": ["1"]}]}},
+        "CheckFailed",
+        "spec.safety.shield[r]",
+        "needs Box actions",
+        id="a rule for another kind of action",
+    ),
     pytest.param("bad/NoSeed-v0", {}, "CheckFailed", "API", "seed", id="ignores the seed"),
 ]
 

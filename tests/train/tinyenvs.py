@@ -30,9 +30,11 @@ class Echo(gymnasium.Env[Any, Any]):
         return self.seen, reward, self.steps >= 4, False, {}
 
     def wanted(self) -> bool:
-        """One bit of the observation."""
-        first = np.asarray(self.seen).ravel()[0]
-        space = self.observation_space
+        """One bit of the observation, of a Dict's member `told`."""
+        seen, space = self.seen, self.observation_space
+        if isinstance(space, spaces.Dict):
+            seen, space = seen["told"], space["told"]
+        first = np.asarray(seen).ravel()[0]
         if isinstance(space, spaces.Box):
             return bool(first > (space.low.ravel()[0] / 2 + space.high.ravel()[0] / 2))
         start = space.start if isinstance(space, spaces.Discrete) else 0
@@ -47,6 +49,30 @@ class Echo(gymnasium.Env[Any, Any]):
         return bool((first - start) % 2)
 
 
+class Bright(Echo):
+    """An image, dark or bright all over with some noise; action 1 is paid where it is bright."""
+
+    def __init__(self) -> None:
+        super().__init__(spaces.Box(0, 255, (36, 36, 1), np.uint8), spaces.Discrete(2))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.seen = self.picture()
+        return self.seen, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        outcome = super().step(action)
+        self.seen = self.picture()
+        return self.seen, *outcome[1:]
+
+    def picture(self) -> Any:
+        light = 200 * int(self.np_random.integers(2))
+        return self.np_random.integers(light, light + 56, (36, 36, 1), dtype=np.uint8)
+
+    def wanted(self) -> bool:
+        return bool(self.seen.mean() > 128)
+
+
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "Box": spaces.Box(-3.0, 5.0, (3,), np.float32),
     "Wide": spaces.Box(-1e3, 3e3, (2, 2), np.float64),
@@ -55,6 +81,19 @@ OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "Shifted": spaces.Discrete(4, start=-2),
     "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
     "MultiBinary": spaces.MultiBinary(3),
+    # Large enough for convolutions, channels last and channels first.
+    "Camera": spaces.Box(0, 255, (36, 40, 3), np.uint8),
+    "Planes": spaces.Box(0, 255, (1, 36, 36), np.uint8),
+    "Dict": spaces.Dict(
+        {
+            "told": spaces.Discrete(4, start=1),
+            "type": spaces.Box(-1e3, 3e3, (2,), np.float64),
+            "camera": spaces.Box(0, 255, (36, 36, 1), np.uint8),
+            "icon": spaces.Box(0, 255, (4, 4, 3), np.uint8),
+            "flags": spaces.MultiBinary(2),
+            "modes": spaces.MultiDiscrete([2, 3]),
+        }
+    ),
 }
 ACTIONS: dict[str, spaces.Space[Any]] = {
     "Discrete": spaces.Discrete(2),
@@ -70,3 +109,15 @@ for observation in OBSERVATIONS:
             Echo,
             kwargs={"observation": OBSERVATIONS[observation], "action": ACTIONS[action]},
         )
+gymnasium.register("tiny/Bright-v0", Bright)
+DICTS = {
+    "Told": {"told": spaces.Discrete(4, start=1), "type": spaces.Box(-1, 1, (2,), np.float32)},
+    "Scaleless": {"told": spaces.Discrete(4), "icon": spaces.Box(0, 255, (4, 4, 3), np.uint8)},
+    "Crossed": {"told": spaces.Box(0, 255, (4, 4, 3), np.uint8), "planes": OBSERVATIONS["Planes"]},
+}
+for name, members in DICTS.items():
+    gymnasium.register(
+        f"tiny/{name}Discrete-v0",
+        Echo,
+        kwargs={"observation": spaces.Dict(members), "action": ACTIONS["Discrete"]},  # type: ignore[arg-type]
+    )

@@ -29,6 +29,9 @@ SUPPORTED = [
     pytest.param(spaces.MultiDiscrete([2, 3, 4]), id="MultiDiscrete"),
     pytest.param(spaces.MultiBinary(4), id="MultiBinary"),
     pytest.param(spaces.MultiBinary([2, 3]), id="MultiBinary of two dimensions"),
+    pytest.param(
+        spaces.Dict({"b": spaces.Box(0, 255, (4, 4, 3), np.uint8), "a": spaces.Discrete(3, start=1)}), id="Dict"
+    ),
 ]
 
 
@@ -37,6 +40,13 @@ def test_a_space_comes_back_as_it_was(space: spaces.Space[Any]) -> None:
     rebuilt = build(describe(space, "observation"))
     assert rebuilt == space
     assert rebuilt.dtype == space.dtype
+
+
+def test_members_are_in_their_keys_order() -> None:
+    members = [("b", spaces.Discrete(2)), ("a", spaces.Discrete(3))]
+    backward, forward = spaces.Dict(members), spaces.Dict(members[::-1])  # type: ignore[arg-type]
+    assert describe(backward, "observation") == describe(forward, "observation")
+    assert describe(backward, "observation").describe() == "Dict(a: Discrete(3), b: Discrete(2))"
 
 
 @given(st.lists(st.floats(-(2.0**100), 0, width=32), min_size=1, max_size=6))
@@ -48,7 +58,13 @@ def test_bounds_come_back_exactly(low: list[float]) -> None:
 @pytest.mark.parametrize(
     ("space", "role", "names"),
     [
-        pytest.param(spaces.Dict({"a": spaces.Discrete(2)}), "observation", "Dict", id="Dict"),
+        pytest.param(spaces.Dict({"a": spaces.Discrete(2)}), "action", "Dict", id="Dict of actions"),
+        pytest.param(spaces.Dict({"a": spaces.Dict({})}), "observation", "Dict", id="Dict of Dicts"),
+        pytest.param(spaces.Dict({"a": spaces.Text(3)}), "observation", "Text", id="Dict of what no network reads"),
+        pytest.param(spaces.Dict({}), "observation", "0 members", id="empty Dict"),
+        pytest.param(
+            spaces.Dict({"a.b": spaces.Discrete(2)}), "observation", "'a.b'.*letters", id="Dict key with a dot"
+        ),
         pytest.param(spaces.Tuple([spaces.Discrete(2)]), "action", "Tuple", id="Tuple"),
         pytest.param(
             spaces.MultiDiscrete([[2, 3], [4, 5]]), "action", "MultiDiscrete", id="MultiDiscrete of two dimensions"
@@ -59,7 +75,7 @@ def test_bounds_come_back_exactly(low: list[float]) -> None:
     ],
 )
 def test_an_unsupported_space_is_refused_with_the_mend(space: spaces.Space[Any], role: str, names: str) -> None:
-    with pytest.raises(UnsupportedSpaceError, match=f"{role} space.*{names}"):
+    with pytest.raises(UnsupportedSpaceError, match=rf"{role}[.a-z]* space.*{names}"):
         describe(space, role)
 
 

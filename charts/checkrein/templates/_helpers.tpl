@@ -31,13 +31,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     "secure" $store.secure
     "region" $store.region
     "policiesBucket" $store.policiesBucket
-    "runsBucket" $store.runsBucket)
+    "runsBucket" $store.runsBucket
+    "decisionsBucket" $store.decisionsBucket)
   "images" (dict "trainer" (include "checkrein.image" (list . "trainer")) "agent" (include "checkrein.image" (list . "agent")))
   "imagePullPolicy" .Values.images.pullPolicy
   "probeTimeoutSeconds" (int .Values.timing.probeTimeout)
   "resyncSeconds" .Values.timing.resync
   "progressSeconds" .Values.timing.progress
   "verifySeconds" .Values.timing.verify
+  "tokenKeySeconds" .Values.timing.tokenKey
 -}}
 {{ $settings | toPrettyJson }}
 {{- end }}

@@ -36,7 +36,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Caller:
-    """A verified token: whose, and until when (seconds since the epoch)."""
+    """Who asks: the holder of a verified token, and until when (seconds since the epoch), or else an address."""
 
     subject: str
     expires: float
@@ -86,6 +86,12 @@ def authorize(caller: Caller, auth: Auth, namespace: str) -> None:
             raise forbidden(f"{caller.subject[:320]} is not in spec.auth.callers")
     elif not caller.subject.startswith(f"system:serviceaccount:{namespace}:"):
         raise forbidden(f"{caller.subject[:320]} is not of namespace {namespace}; name it in spec.auth.callers")
+
+
+def authorize_report(caller: Caller, auth: Auth) -> None:
+    """Whether this caller may tell outcomes here. Raises Problem."""
+    if caller.subject not in auth.reporters:
+        raise forbidden(f"{caller.subject[:320]} is not in spec.auth.reporters, so it may not tell outcomes")
 
 
 class VerifiedTokens:

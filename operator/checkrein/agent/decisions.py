@@ -1,75 +1,232 @@
-"""One decision: request bytes in, answer bytes out. No network, no waiting."""
+"""From a request to its answer: who decides, by which rules, and what the log keeps of it."""
 
 from __future__ import annotations
 
-import logging
 import time
+from collections.abc import Awaitable
 
-from checkrein.agent import episodes
+from checkrein.agent import problems, scribe
+from checkrein.agent.book import Book, Entry
+from checkrein.agent.clock import Clock
 from checkrein.agent.episodes import Episode, TokenError, Tokens
-from checkrein.agent.messages import Act, Decision, Ended, Ending, Reader, encode
+from checkrein.agent.execution import Execution
+from checkrein.agent.journal import Journal
+from checkrein.agent.limits import Limiter
+from checkrein.agent.memory import Memory
+from checkrein.agent.messages import Act, Decision, Ended, Ending, Reader, Recorded, encode, outcome
 from checkrein.agent.metrics import Metrics
-from checkrein.agent.policies import Policy
-from checkrein.agent.problems import invalid, not_ready, policy_failed
+from checkrein.agent.pilot import DURABLE_SECONDS, Pilot
+from checkrein.agent.regime import Choice
+from checkrein.agent.scribe import Scribe
 from checkrein.agent.state import State
-
-log = logging.getLogger(__name__)
+from checkrein.agent.turn import Turn
+from checkrein.api.deployment import Override
+from checkrein.api.spaces import Interface
 
 
 class Decider:
-    """Answers `/v1/act`."""
+    """Answers callers. `replica` is the pod's name."""
 
-    def __init__(self, state: State, tokens: Tokens, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        state: State,
+        tokens: Tokens,
+        limiter: Limiter,
+        journal: Journal,
+        metrics: Metrics,
+        clock: Clock,
+        agent_id: str,
+        replica: str,
+    ) -> None:
         self._state = state
         self._tokens = tokens
+        self._limiter = limiter
+        self._journal = journal
         self._metrics = metrics
-        self._reader: tuple[Policy, Reader] | None = None
+        self._clock = clock
+        self._scribe = Scribe(journal, agent_id)
+        self._memory = Memory(tokens, replica)
+        self._pilot = Pilot(state, tokens, self._memory, journal, metrics, self._scribe)
+        self._book = Book()
+        self._reader: tuple[Interface, Reader] | None = None
 
-    def reader(self) -> Reader:
-        """For the interface of the policy that acts. Raises Problem before there is one."""
-        acting = self._state.acting
-        if acting is None:
-            raise not_ready("no policy has been loaded and verified yet; try again")
-        if self._reader is None or self._reader[0] is not acting:
-            self._reader = (acting, Reader(acting.interface.observation))
+    @property
+    def interface(self) -> Interface | None:
+        """What callers send and get; None before anything is known of it."""
+        return self._state.interface
+
+    def limit(self) -> int:
+        """Bytes of the largest valid request. Raises Problem before the interface is known."""
+        return self._read().limit
+
+    def request(self, body: bytes) -> Act:
+        """A request's message. Raises Problem."""
+        return self._read().request(body)
+
+    def try_act(self, body: bytes, caller: str) -> bytes | Awaitable[bytes]:
+        """The encoded answer, at once where nothing has to be waited for. Raises Problem."""
+        begun = self._begin(self.request(body), caller)
+        if isinstance(begun, Ended):
+            return encode(begun)
+        execution = self._pilot.quick(begun)
+        if execution is None or execution.explored:
+            return self._later(begun, execution)
+        return encode(self._conclude(begun, execution))
+
+    async def act(self, body: bytes, caller: str) -> bytes:
+        """The encoded answer. Raises Problem."""
+        return encode(await self.answer(self.request(body), caller))
+
+    async def answer(self, request: Act, caller: str) -> Decision | Ended:
+        """The answer. Raises Problem."""
+        begun = self._begin(request, caller)
+        if isinstance(begun, Ended):
+            return begun
+        execution = self._pilot.quick(begun)
+        if execution is None or execution.explored:
+            execution = await self._pilot.execute(begun, execution)
+        return self._conclude(begun, execution)
+
+    async def _later(self, turn: Turn, explored: Execution | None) -> bytes:
+        return encode(self._conclude(turn, await self._pilot.execute(turn, explored)))
+
+    async def outcome(self, body: bytes, caller: str) -> bytes:
+        """Takes what became known later; answered once it is durable. Raises Problem."""
+        told = outcome(body)
+        episode = self._open(told.episode) if told.episode else None
+        number = self._scribe.outcome(self._clock(), told, episode, caller)
+        if not await self._journal.durable(number, DURABLE_SECONDS):
+            raise problems.not_ready("the log cannot keep the outcome now; tell it again", "log-unavailable")
+        return encode(Recorded())
+
+    def sweep(self) -> None:
+        """Ends the episodes whose deadline has passed. To be called every few seconds."""
+        if self._state.word is None:
+            return
+        now = self._clock()
+        for entry in self._book.overdue(now - self._state.word.spec.episode_deadline.total_seconds()):
+            self._metrics.ended("deadline", None, entry.episode.step + 1)
+            self._scribe.end(now, entry.episode, None, "deadline", entry.episode.policy.partition("@")[0], "")
+
+    def overridden(self, override: Override | None) -> None:
+        """The hand on the reins has changed: into the log with it."""
+        word = self._state.word
+        assert word is not None, "overrides come with the word"
+        named = [c.policy.name if c.policy else c.regime for c in self._state.choices(override, self._state.acting)]
+        self._scribe.override(self._clock(), word.metadata.generation, override, named[0] if named else "nobody")
+
+    def close(self) -> None:
+        """No more decisions."""
+        self._pilot.close()
+
+    # --- before the decision
+
+    def _begin(self, request: Act, caller: str) -> Turn | Ended:
+        """All that comes before anybody decides. Raises Problem."""
+        began, now = time.perf_counter(), self._clock()
+        episode = self._episode(request, now)
+        if ending := request.ending:
+            return self._end(episode, request, ending, caller, now)
+        override, standing = self._state.override(), self._state.standing(episode.policy)
+        if override and override.mode == "Stop":
+            raise problems.stopped(override.by, override.reason)
+        choices = self._within_limits(caller) or self._state.choices(override, standing)
+        observation = self._read().observation(request)
+        decision, digest = self._tokens.decision(episode), scribe.digest(observation)
+        assert self._state.word is not None, "there is a reader, so there is a word"
+        full, entry = self._state.word.spec.decision_log.observations == "Full", self._book.find(episode)
+        return Turn(request, episode, decision, observation, digest, full, caller, now, began, entry, standing, choices)
+
+    def _read(self) -> Reader:
+        interface = self._state.interface
+        if interface is None:
+            raise problems.not_ready("no policy has been loaded and verified yet; try again")
+        if self._reader is None or self._reader[0] is not interface:
+            self._reader = (interface, Reader(interface.observation))
         return self._reader[1]
 
-    def act(self, body: bytes) -> bytes:
-        """The encoded answer. Raises Problem."""
-        began = time.perf_counter()
-        reader = self.reader()
-        request = reader.request(body)
-        episode = self._episode(request)
-        policy = self._state.policy_for(episode.policy)
-        assert policy is not None, "the reader exists only while a policy acts"
-        if ending := request.ending:
-            return self._end(episode, ending, policy)
-        return self._decide(reader, request, episode, policy, began)
-
-    def _episode(self, request: Act) -> Episode:
+    def _episode(self, request: Act, now: float) -> Episode:
         if request.episode is None:
-            return episodes.start()
+            return self._tokens.start(now)
+        episode = self._open(request.episode)
+        assert self._state.word is not None, "there is a reader, so there is a word"
+        if now - episode.started > self._state.word.spec.episode_deadline.total_seconds():
+            raise problems.invalid(
+                "episode-expired",
+                "episode: it passed spec.episodeDeadline; start another one without a token",
+                "episode",
+            )
+        return episode
+
+    def _open(self, token: str) -> Episode:
         try:
-            return self._tokens.open(request.episode, self._state.uid)
+            return self._tokens.open(token, self._state.uid)
         except TokenError as error:
             detail = "episode: not a token of this deployment; send the one from the last answer, or none to start anew"
-            raise invalid("unknown-episode", detail, "episode") from error
+            raise problems.invalid("unknown-episode", detail, "episode") from error
 
-    def _decide(self, reader: Reader, request: Act, episode: Episode, policy: Policy, began: float) -> bytes:
-        observation = reader.observation(request)
-        meters = self._metrics.policy(policy.name)
-        try:
-            action = policy.act(observation)
-        except Exception as error:  # the graph may fail in any way; its answer may be any number
-            meters.failed.inc()
-            log.warning("policy %s failed to decide: %.200s", policy.name, error)
-            raise policy_failed(f"policy {policy.name} gave no action that may be executed") from error
-        token = self._tokens.seal(episode.next(policy.key), self._state.uid)
-        answer = encode(Decision(action, token, self._tokens.decision(episode), policy.name))
-        meters.decided.inc()
-        meters.latency.observe(time.perf_counter() - began)
-        return answer
+    def _within_limits(self, caller: str) -> tuple[Choice, ...]:
+        """Who decides instead for a caller who asks for too much; nobody for one who does not. Raises Problem."""
+        wait = self._limiter.admit(caller)
+        if wait is None:
+            return ()
+        self._metrics.limited.inc()
+        if instead := self._state.limited():
+            return instead
+        raise problems.too_many(wait)
 
-    def _end(self, episode: Episode, ending: Ending, policy: Policy) -> bytes:
-        self._metrics.ended(ending)
-        return encode(Ended(ending, episode.step, policy.name))
+    # --- after the decision
+
+    def _conclude(self, turn: Turn, execution: Execution) -> Decision | Ended:
+        policy = execution.policy
+        name = policy.name if policy else ""
+        if execution.rule:
+            self._metrics.shielded(execution.rule)
+        if execution.action is None:
+            return self._cut(turn, execution, name)
+        entry = self._book.decided(turn.episode, turn.digest, turn.request.reward)
+        if not execution.explored:  # an explored one is there already
+            self._scribe.decision(turn, execution, forked=entry.forked)
+        token = self._tokens.seal(self._following(turn, execution, entry), self._state.uid)
+        meters = self._metrics.policy(name)
+        meters.count(execution)
+        meters.latency.observe(time.perf_counter() - turn.began)
+        return Decision(
+            execution.action,
+            token,
+            turn.decision,
+            name,
+            execution.regime,
+            execution.explored,
+            execution.rule is not None,
+        )
+
+    def _following(self, turn: Turn, execution: Execution, entry: Entry) -> Episode:
+        """Where the episode stands now. It stays with whom the rollout put in charge, whoever acted meanwhile."""
+        episode, guard, array = turn.episode, self._state.guard(), execution.array
+        looks_back = guard is None or guard.needs_previous
+        following = Episode(
+            episode.id,
+            episode.step + 1,
+            turn.standing.key if turn.standing else "",
+            episode.started,
+            episode.key,
+            episode.arm,
+            [float(x) for x in array.ravel()] if looks_back and array is not None else None,
+        )
+        return self._memory.keep(following, execution.policy, execution.state, entry)
+
+    def _end(self, episode: Episode, request: Act, ending: Ending, caller: str, now: float) -> Ended:
+        entry = self._book.ended(episode, request.reward)
+        self._metrics.ended(ending, entry.returned if entry else None, episode.step)
+        standing = self._state.standing(episode.policy)
+        name = standing.name if standing else ""
+        self._scribe.end(now, episode, request, ending, name, caller)
+        return Ended(ending, episode.step, name)
+
+    def _cut(self, turn: Turn, execution: Execution, name: str) -> Ended:
+        """A rule of the shield ends the episode."""
+        entry = self._book.ended(turn.episode, turn.request.reward)
+        self._metrics.ended("shield", entry.returned if entry else None, turn.episode.step)
+        self._scribe.end(turn.now, turn.episode, turn.request, "shield", name, turn.caller, execution)
+        return Ended("shield", turn.episode.step, name)

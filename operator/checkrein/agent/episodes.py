@@ -1,28 +1,39 @@
 """Episode tokens: where an episode stands, carried by the caller, authenticated so that any replica can go on.
 
-Layout: base64url of `0x01 || HMAC-SHA256 (32 bytes) || MessagePack array`. The MAC covers the deployment's uid
-too, so a token is worth nothing at another deployment. A token proves where an episode stands, never how good it
-was: nothing in it is evidence.
+Layout: base64url of `0x02 || key id (4 bytes) || HMAC-SHA256 (32 bytes) || MessagePack array`. The MAC covers the
+deployment's uid too, so a token is worth nothing at another deployment. A token proves where an episode stands, never
+how good it was: nothing in it is evidence. What a network remembers is encrypted (AES-256-GCM, bound to the step).
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hmac
 import os
-from pathlib import Path
 
 import msgspec
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from numpy.typing import NDArray
 
-FORMAT = b"\x01"
+from checkrein.agent.keyring import KEY_ID_BYTES, Key, Keyring
+
+FORMAT = b"\x02"
 MAC_BYTES = 32
-KEY_BYTES = 32
-TOKEN_LIMIT = 4096
+NONCE_BYTES = 12
+STATE_LIMIT = 4096
+"""Bytes of a network's state that travel in the token. More stays at the replica."""
+TOKEN_LIMIT = 32 * 1024
+_HEAD = len(FORMAT) + KEY_ID_BYTES + MAC_BYTES
+_BLOCK = 4
+# base64url (RFC 4648, section 5) by way of the C functions for base64; the other two signs of that are no part of it.
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/", b"+/!!")
+_SCALE = 2.0**-53
 
 
 class TokenError(ValueError):
-    """Not a token of this deployment: made up, changed, cut short, or of another deployment."""
+    """Not a token of this deployment: made up, changed, cut short, of another deployment, or of a key long gone."""
 
 
 class Episode(msgspec.Struct, array_like=True, frozen=True):
@@ -31,53 +42,84 @@ class Episode(msgspec.Struct, array_like=True, frozen=True):
     id: bytes
     step: int
     policy: str  # key of the policy that acted last (policies.key)
+    started: float  # seconds since the epoch
+    key: bytes  # id of the key that it began with
+    arm: str = "stable"
+    previous: list[float] | None = None  # the action executed last, flat, where a rule of the shield asks for it
+    state: bytes = b""  # what the network remembers, encrypted
+    state_at: str = ""  # the replica that keeps the state, where it is too large to travel
 
-    def next(self, policy: str) -> Episode:
-        """After one more decision."""
-        return Episode(self.id, self.step + 1, policy)
-
-
-def start() -> Episode:
-    """A new episode before its first decision. The id must never repeat over replicas and restarts: random."""
-    return Episode(os.urandom(16), 0, "")
+    @property
+    def position(self) -> bytes:
+        """Episode and step, the argument of all keyed functions."""
+        return self.id + self.step.to_bytes(8, "big")
 
 
 class Tokens:
-    """Seals and opens tokens with a key that the replicas of a deployment share."""
+    """Begins episodes, seals and opens tokens, and computes what follows from where an episode stands."""
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) < KEY_BYTES:
-            raise ValueError(f"the token key has {len(key)} bytes, it needs at least {KEY_BYTES} random ones")
-        self._token_key = hmac.digest(key, b"checkrein episode token", "sha256")
-        self._decision_key = hmac.digest(key, b"checkrein decision id", "sha256")
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(Episode).decode
 
-    @classmethod
-    def from_file(cls, path: Path) -> Tokens:
-        """With the key in this file. Raises OSError, ValueError."""
-        return cls(path.read_bytes())
+    def start(self, now: float) -> Episode:
+        """A new episode before its first decision. The id must never repeat over replicas and restarts: random."""
+        return Episode(os.urandom(16), 0, "", now, self._keyring.current.id)
 
     def seal(self, episode: Episode, uid: str) -> str:
         """The token of an episode of the deployment with this uid."""
-        content = msgspec.msgpack.encode(episode)
-        return base64.urlsafe_b64encode(FORMAT + self._mac(content, uid) + content).decode()
+        key = self._key(episode)
+        content = self._encode(episode)
+        data = b"".join((FORMAT, key.id, _mac(key, content, uid), content))
+        return binascii.b2a_base64(data, newline=False).translate(_TO_URL).decode()
 
     def open(self, token: str, uid: str) -> Episode:
         """The episode. Raises TokenError."""
         try:
             if len(token) > TOKEN_LIMIT:
                 raise TokenError("longer than any token")
-            data = base64.b64decode(token, altchars=b"-_", validate=True)
-            mac, content = data[1 : 1 + MAC_BYTES], data[1 + MAC_BYTES :]
-            if data[:1] != FORMAT or not hmac.compare_digest(mac, self._mac(content, uid)):
+            data = binascii.a2b_base64(token.encode().translate(_FROM_URL), strict_mode=True)
+            key = self._keyring.find(data[1 : 1 + KEY_ID_BYTES])
+            mac, content = data[1 + KEY_ID_BYTES : _HEAD], data[_HEAD:]
+            if data[:1] != FORMAT or key is None or not hmac.compare_digest(mac, _mac(key, content, uid)):
                 raise TokenError("not sealed by this deployment")
-            return msgspec.msgpack.decode(content, type=Episode)
+            return self._decode(content)
         except (binascii.Error, ValueError) as error:
             raise TokenError(str(error)) from error
 
     def decision(self, episode: Episode) -> str:
         """Id of the episode's next decision: a keyed function of (episode, step), so that a retry gets it again."""
-        position = episode.id + episode.step.to_bytes(8, "big")
-        return hmac.digest(self._decision_key, position, "sha256")[:16].hex()
+        return self._key(episode).decision(episode.position)[:16].hex()
 
-    def _mac(self, content: bytes, uid: str) -> bytes:
-        return hmac.digest(self._token_key, b"\x00".join((FORMAT, uid.encode(), content)), "sha256")
+    def draw(self, episode: Episode, count: int) -> NDArray[np.float64]:
+        """`count` numbers in [0, 1), the same for each try of this step."""
+        mac, blocks = self._key(episode).draw, -(-count // _BLOCK)
+        data = b"".join(mac(episode.position + block.to_bytes(4, "big")) for block in range(blocks))
+        numbers = np.frombuffer(data, ">u8")[:count] >> np.uint64(11)
+        return numbers.astype(np.float64) * _SCALE
+
+    def hide(self, episode: Episode, policy: str, state: bytes) -> bytes:
+        """What the network of this policy remembers at this point of the episode, for its token."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._key(episode).state.encrypt(nonce, state, episode.position + policy.encode())
+
+    def reveal(self, episode: Episode, policy: str) -> bytes | None:
+        """What `hide` was given for this point of the episode; None where that was another policy's."""
+        data = episode.state
+        try:
+            return self._key(episode).state.decrypt(
+                data[:NONCE_BYTES], data[NONCE_BYTES:], episode.position + policy.encode()
+            )
+        except InvalidTag:
+            return None
+
+    def _key(self, episode: Episode) -> Key:
+        key = self._keyring.find(episode.key)
+        if key is None:
+            raise TokenError("its key is gone")
+        return key
+
+
+def _mac(key: Key, content: bytes, uid: str) -> bytes:
+    return key.token(b"\x00".join((FORMAT, key.id, uid.encode(), b"")))(content)

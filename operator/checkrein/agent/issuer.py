@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
 import httpx
 import jwt
 
-from checkrein.agent.auth import Caller, Keys, UnknownKeyError, VerifiedTokens, authorize, bearer, verify
+from checkrein.agent.auth import (
+    Caller,
+    Keys,
+    UnknownKeyError,
+    VerifiedTokens,
+    authorize,
+    authorize_report,
+    bearer,
+    verify,
+)
 from checkrein.agent.problems import not_ready, unauthenticated
 from checkrein.api.deployment import Auth
 
@@ -42,21 +52,31 @@ class Gatekeeper:
         self._fetched = -REFETCH_SECONDS
         self._lock = asyncio.Lock()
 
-    def known(self, header: str, auth: Auth) -> bool:
-        """Whether the caller may pass without any more work. Raises Problem for one that is known and may not."""
+    def known(self, header: str, auth: Auth, peer: str) -> Caller | None:
+        """Who asks, as far as that is plain without more work; None: `admit` must find out.
+
+        Where nobody is asked for a token, it is the peer's address. Raises Problem for one that is known and may not.
+        """
         if auth.mode == "None":
-            return True
+            return Caller(peer, math.inf)
         caller = self._verified.get(bearer(header))
         if caller is not None:
             authorize(caller, auth, self._namespace)
-        return caller is not None
+        return caller
 
-    async def admit(self, header: str, auth: Auth) -> None:
-        """Verify a caller that is not known yet. Raises Problem."""
-        token = bearer(header)
-        caller = await self._verify(token)
-        self._verified.put(token, caller)
-        authorize(caller, auth, self._namespace)
+    async def admit(self, header: str, auth: Auth, peer: str) -> Caller:
+        """Who asks for decisions. Raises Problem."""
+        caller = self.known(header, auth, peer)
+        if caller is None:
+            caller = await self._identify(header)
+            authorize(caller, auth, self._namespace)
+        return caller
+
+    async def admit_reporter(self, header: str, auth: Auth) -> Caller:
+        """Who tells outcomes: by token in every mode, because a reward that anybody may claim is worth nothing."""
+        caller = self._verified.get(bearer(header)) or await self._identify(header)
+        authorize_report(caller, auth)
+        return caller
 
     async def refresh(self) -> None:
         """Fetch the keys, unless that was tried a moment ago. Failure leaves the ones at hand."""
@@ -68,6 +88,12 @@ class Gatekeeper:
                 self._keys = await fetch(self._client)
             except (httpx.HTTPError, OSError, ValueError, KeyError, jwt.PyJWTError) as error:
                 log.warning("keys of the API server cannot be fetched: %s: %.200s", type(error).__name__, error)
+
+    async def _identify(self, header: str) -> Caller:
+        token = bearer(header)
+        caller = await self._verify(token)
+        self._verified.put(token, caller)
+        return caller
 
     async def _verify(self, token: str) -> Caller:
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import checkrein.agent.lean  # noqa: F401 - before all that it makes lighter
+
+# isort: split
 import asyncio
 import gc
 import logging
@@ -13,15 +16,21 @@ from functools import partial
 import uvloop
 from pydantic import ValidationError
 
-from checkrein.agent import policies, settings
+from checkrein.agent import housekeeping, policies, settings
 from checkrein.agent.apiserver import connect
 from checkrein.agent.app import App
+from checkrein.agent.clock import Clock
 from checkrein.agent.decisions import Decider
 from checkrein.agent.episodes import Tokens
+from checkrein.agent.housekeeping import Reins
 from checkrein.agent.issuer import Gatekeeper
+from checkrein.agent.journal import Identity, Journal
+from checkrein.agent.keyring import Keyring, read
+from checkrein.agent.limits import Limiter
 from checkrein.agent.loader import Loader
 from checkrein.agent.management import Management
 from checkrein.agent.metrics import Contact, Metrics
+from checkrein.agent.resolver import Resolver
 from checkrein.agent.server import listener
 from checkrein.agent.settings import Settings
 from checkrein.agent.state import State
@@ -30,6 +39,7 @@ from checkrein.api.deployment import AgentDeployment
 from checkrein.store.client import Store
 from checkrein.store.errors import StoreError
 
+SWITCH_SECONDS = 0.0005  # for so long the log's writer may hold up a decision
 log = logging.getLogger(__name__)
 
 
@@ -39,25 +49,43 @@ class Replica:
     def __init__(self, chosen: Settings) -> None:
         self._settings = chosen
         self._stop = asyncio.Event()
-        self.state, contact, metrics, rng = State(), Contact(), Metrics(), random.Random()  # noqa: S311 - jitter
+        clock, contact, metrics, rng = Clock(), Contact(), Metrics(), random.Random()  # noqa: S311 - jitter
+        self.state = State(clock)
         task = chosen.task
         self._api_server = connect(chosen.api_server, chosen.service_account)
+        self._keyring = Keyring(read(chosen.token_keys), clock)
+        self._journal = _journal(chosen)
+        self._limiter = Limiter()
+        self._decider = Decider(
+            self.state,
+            Tokens(self._keyring),
+            self._limiter,
+            self._journal,
+            metrics,
+            clock,
+            f"{task.namespace}/{task.name}",
+            chosen.pod,
+        )
+        self._reins = Reins(self.state, self._decider)
+        resolver = Resolver(self._api_server, task.namespace)
         store = Store.from_file(task.store, chosen.credentials)
-        self._loader = Loader(self.state, partial(policies.load, store), rng)
+        self._loader = Loader(self.state, partial(policies.load, store), resolver.pointer, rng)
         self._watcher = Watcher(self._api_server, task.namespace, task.name, self._heard, contact, rng)
         self._gatekeeper = Gatekeeper(self._api_server, task.namespace)
-        decider = Decider(self.state, Tokens.from_file(chosen.token_key), metrics)
-        app = App(self.state, decider, self._gatekeeper, metrics)
+        app = App(self.state, self._decider, self._gatekeeper, metrics)
+        management = Management(self.state, self._journal, metrics, contact)
         self._decisions = listener(app, chosen.host, chosen.port)
-        self._management = listener(Management(self.state, metrics, contact), chosen.host, chosen.management_port)
+        self._management = listener(management, chosen.host, chosen.management_port)
 
     async def run(self) -> None:
         """Serve until told to stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        self._journal.start()
         async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(work) for work in (self._watcher.run(), self._gatekeeper.refresh())]
+            chores = housekeeping.run(self._reins, self._decider, self._keyring, self._settings.token_keys)
+            helpers = [group.create_task(work) for work in (self._watcher.run(), self._gatekeeper.refresh(), chores)]
             management = group.create_task(self._management.serve())
             decisions = group.create_task(self._decisions.serve())
             await self._stop.wait()
@@ -67,8 +95,7 @@ class Replica:
             await management
             for helper in helpers:
                 helper.cancel()
-        self._loader.close()
-        await self._api_server.aclose()
+        await self._close()
 
     async def _drain(self) -> None:
         """Not ready from now on, but deciding until the routes to this replica are gone."""
@@ -77,10 +104,28 @@ class Replica:
         await asyncio.sleep(self._settings.drain_seconds)
         self._decisions.close()
 
+    async def _close(self) -> None:
+        self._loader.close()
+        self._decider.close()
+        await self._api_server.aclose()
+        if not await self._journal.close():
+            log.warning("the store has not got all of the log: %s", self._journal.store_reason or self._journal.reason)
+
     def _heard(self, word: AgentDeployment) -> None:
         if not self.state.accept(word):
             log.warning("ignored an older word: generation %d, epoch %d", word.metadata.generation, word.status.epoch)
+            return
+        # By the replicas that there should be: while some are missing, less is granted in all, never more.
+        self._limiter.configure(word.spec.limits, max(1, word.spec.replicas))
+        self._reins.look()
         self._loader.reconcile()
+
+
+def _journal(chosen: Settings) -> Journal:
+    task = chosen.task
+    store = Store.from_file(task.decisions, chosen.credentials) if task.decisions else None
+    # By uid: a claim that outlived its deployment may meet a namesake.
+    return Journal(chosen.log / task.uid, Identity(f"{task.namespace}/{task.name}", chosen.pod, chosen.pod_uid), store)
 
 
 async def serve(chosen: Settings) -> None:
@@ -89,6 +134,7 @@ async def serve(chosen: Settings) -> None:
         replica = Replica(chosen)
     except (OSError, ValueError, StoreError) as error:
         sys.exit(f"checkrein-agent cannot start: {error}")
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what start-up made lives for ever: collections that pause decisions need not look at it
     await replica.run()
 
@@ -97,6 +143,7 @@ def main() -> None:
     """`checkrein-agent`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # a store that is away is told once, by the log's shipper
     try:
         chosen = settings.load()
     except (KeyError, ValidationError) as error:

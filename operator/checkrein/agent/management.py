@@ -5,9 +5,12 @@ from __future__ import annotations
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from checkrein.agent.asgi import Receive, Scope, Send, refuse, reply
+from checkrein.agent.journal import Journal
 from checkrein.agent.metrics import Contact, Metrics
 from checkrein.agent.problems import Problem, not_found, not_ready, wrong_method
 from checkrein.agent.state import State
+from checkrein.api.meta import REASON_LIMIT, bounded
+from checkrein.api.tasks import AgentReport
 
 TEXT = b"text/plain; charset=utf-8"
 PATHS = "/livez, /readyz, /metrics, /status"
@@ -16,8 +19,9 @@ PATHS = "/livez, /readyz, /metrics, /status"
 class Management:
     """The ASGI application of the management port."""
 
-    def __init__(self, state: State, metrics: Metrics, contact: Contact) -> None:
+    def __init__(self, state: State, journal: Journal, metrics: Metrics, contact: Contact) -> None:
         self._state = state
+        self._journal = journal
         self._metrics = metrics
         self._contact = contact
 
@@ -41,20 +45,47 @@ class Management:
             case "/metrics":
                 return CONTENT_TYPE_LATEST.encode(), self._exposition()
             case "/status":
-                return b"application/json", self._state.report().model_dump_json(by_alias=True).encode()
+                return b"application/json", self.report().model_dump_json(by_alias=True).encode()
         raise not_found(path, PATHS)
+
+    def report(self) -> AgentReport:
+        """For the operator."""
+        state = self._state
+        override = state.override()
+        first = next(iter(state.choices(override, state.acting)), None)
+        return AgentReport(
+            epoch=state.acting_epoch,
+            generation=state.word.metadata.generation if state.word else 0,
+            acting=first.policy.name if first and first.policy else None,
+            regime=first.regime if first else "",
+            overridden=override is not None,
+            logging=self._journal.healthy,
+            logging_reason=bounded(self._journal.reason, REASON_LIMIT),
+            storing=not self._journal.store_reason,
+            storing_reason=bounded(self._journal.store_reason, REASON_LIMIT),
+            problems=[bounded(f"{where}: {what}") for where, what in sorted(state.drivers.problems.items())],
+            policies=state.reports(),
+        )
 
     def _ready(self) -> bytes:
         if self._state.draining:
             raise not_ready("this replica is stopping")
         if not self._state.ready:
-            raise not_ready("no stable policy has been loaded, verified and warmed up yet")
+            raise not_ready("no stable policy has been loaded, verified and warmed up yet, and nobody else may act")
         return b"ok"
 
     def _exposition(self) -> bytes:
-        policies = self._state.loaded.values()
-        self._metrics.keep(policy.name for policy in policies)
-        self._metrics.loaded.set(len(policies))
-        self._metrics.epoch.set(self._state.acting_epoch)
-        self._metrics.watch_age.set(self._contact.age())
-        return generate_latest(self._metrics.registry)
+        metrics, policies = self._metrics, self._state.loaded.values()
+        metrics.keep(policy.name for policy in policies)
+        metrics.loaded.set(len(policies))
+        metrics.epoch.set(self._state.acting_epoch)
+        metrics.overridden.set(self._state.override() is not None)
+        metrics.watch_age.set(self._contact.age())
+        for rule, count in self._state.drivers.failures().items():
+            metrics.shield_errors.labels(rule).set(count)
+        metrics.log_healthy.set(self._journal.healthy)
+        metrics.log_storing.set(not self._journal.store_reason)
+        metrics.log_lost.set(self._journal.lost)
+        for place, lag in zip(("disk", "store"), self._journal.lag(), strict=True):
+            metrics.log_lag.labels(place).set(lag)
+        return generate_latest(metrics.registry)

@@ -1,20 +1,25 @@
-"""The messages of `/v1/act`, and how bytes become one (msgspec). Unknown fields are refused: they would be ignored."""
+"""The messages that callers send and get, and how bytes become one (msgspec).
+
+Unknown fields are refused: they would be ignored.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from checkrein.agent.problems import Problem, invalid
-from checkrein.agent.validation import Array, SpaceError, checker, element_shape, json_type
+from checkrein.agent.validation import Observation, SpaceError, checker, json_type
 from checkrein.api.spaces import Space
 
 Ending = Literal["terminated", "truncated", "aborted"]
 ENDINGS: tuple[Ending, ...] = ("terminated", "truncated", "aborted")
+Regime = Literal["Policy", "Fallback", "Pin", "Action", "Limit"]
+OUTCOMES = ("reward", "cost", "objective")
+OUTCOME_LIMIT = 64 * 1024
 
 ENVELOPE_BYTES = 16 * 1024
 BYTES_PER_ELEMENT = 32  # "-1.2345678901234567e-308, " and room for white space
@@ -23,10 +28,13 @@ _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>.*)`", re.DOTALL)
 
 
 class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A request. `reward` is that of the previous action; an ending needs no observation, and gets no action."""
+    """A request. `reward`, `cost` and `objective` are those of the previous action; an ending needs no observation, and
+    gets no action."""
 
     observation: Any = msgspec.UNSET
     reward: float | None = None
+    cost: float | None = None
+    objective: float | None = None
     episode: str | None = None
     terminated: bool = False
     truncated: bool = False
@@ -35,7 +43,11 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     @property
     def ending(self) -> Ending | None:
         """How the episode ended, if it did."""
-        return next((name for name in ENDINGS if getattr(self, name)), None)
+        if self.terminated:
+            return "terminated"
+        if self.truncated:
+            return "truncated"
+        return "aborted" if self.aborted else None
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -44,20 +56,54 @@ class Decision(msgspec.Struct, frozen=True):
     action: Any
     episode: str
     decision: str
-    policy: str
+    policy: str  # who decided; empty where one action was fixed beforehand
+    regime: Regime = "Policy"
     explored: bool = False
     shielded: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The answer to an ending."""
+    """The answer to an ending, and to a step at which the shield ends the episode."""
 
-    ended: Ending
+    ended: Ending | Literal["shield"]
     steps: int
     policy: str
 
 
+class Outcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What became known later of an episode or of one decision. `final`: nothing more will follow."""
+
+    episode: str | None = None
+    decision: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")] | None = None
+    reward: float | None = None
+    cost: float | None = None
+    objective: float | None = None
+    final: bool = False
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The answer to an outcome: it is in the log."""
+
+    recorded: bool = True
+
+
 encode = msgspec.json.Encoder().encode
+_decode_outcome = msgspec.json.Decoder(Outcome).decode
+
+
+def outcome(body: bytes) -> Outcome:
+    """An outcome. Raises Problem, which names the field at fault."""
+    try:
+        told = _decode_outcome(body)
+    except msgspec.ValidationError as error:
+        raise wrong_shape(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise malformed(body, error) from error
+    if (told.episode is None) == (told.decision is None):
+        raise invalid("no-episode", "an outcome belongs to an episode or to a decision: set one of them", "episode")
+    if not told.final and all(getattr(told, name) is None for name in OUTCOMES):
+        raise invalid("missing-field", "an outcome has a reward, a cost or an objective, or is final", "reward")
+    return told
 
 
 class Reader:
@@ -75,49 +121,52 @@ class Reader:
         self._decode = decoder.decode
         self._check = checker(space)
         self._describe = space.describe()
-        elements = math.prod(element_shape(space))
-        self.limit = ENVELOPE_BYTES + BYTES_PER_ELEMENT * elements
+        self.limit = ENVELOPE_BYTES + BYTES_PER_ELEMENT * space.size
 
     def request(self, body: bytes) -> Act:
         """The request. Raises Problem, which names the field at fault."""
         try:
             act = self._decode(body)
         except msgspec.ValidationError as error:
-            raise self._wrong_shape(str(error)) from error
+            raise wrong_shape(str(error), self._describe) from error
         except (ValueError, RecursionError) as error:
             raise malformed(body, error) from error
         return _consistent(act)
 
-    def observation(self, act: Act) -> Array:
+    def observation(self, act: Act) -> Observation:
         """The observation as an array of the space. Raises Problem."""
         if act.observation is msgspec.UNSET:
             raise invalid("missing-field", f"observation is missing; send one of {self._describe}", "observation")
         try:
             return self._check(act.observation)
         except SpaceError as error:
-            field = "observation" + "".join(f"[{i}]" for i in error.index or ())
+            field = f"observation{error.path}"
             raise invalid("out-of-space", f"{field}: {error}", field) from error
 
-    def _wrong_shape(self, message: str) -> Problem:
-        found = _MSGSPEC_MESSAGE.match(message)
-        what, field = (found["what"], found["field"] or "") if found else (message, "")
-        if unknown := _UNKNOWN_FIELD.search(message):
-            return invalid("unknown-field", f"{message}; it would be ignored, leave it out", unknown["field"][:64])
-        if field.startswith("observation"):
-            what += f"; observations belong to {self._describe}"
-        return invalid("wrong-shape", f"{field or 'the body'}: {what}", field)
+
+def wrong_shape(message: str, observations: str = "") -> Problem:
+    """What msgspec says of a body, as a problem."""
+    found = _MSGSPEC_MESSAGE.match(message)
+    what, field = (found["what"], found["field"] or "") if found else (message, "")
+    if unknown := _UNKNOWN_FIELD.search(message):
+        return invalid("unknown-field", f"{message}; it would be ignored, leave it out", unknown["field"][:64])
+    if observations and field.startswith("observation"):
+        what += f"; observations belong to {observations}"
+    return invalid("wrong-shape", f"{field or 'the body'}: {what}", field)
 
 
 def _consistent(act: Act) -> Act:
     """What the types cannot say. Raises Problem."""
-    if act.reward is not None and act.episode is None:
-        raise invalid(
-            "no-episode", "reward belongs to the previous action, so it needs the episode's token in episode", "reward"
-        )
-    if act.ending is not None and act.episode is None:
-        raise invalid("no-episode", f"{act.ending} ends an episode, so it needs the episode's token", "episode")
-    if sum(getattr(act, name) for name in ENDINGS) > 1:
+    if act.terminated + act.truncated + act.aborted > 1:
         raise invalid("two-endings", "an episode ends in one way: set one of " + ", ".join(ENDINGS), "terminated")
+    if act.episode is not None:
+        return act
+    for name in OUTCOMES:
+        if getattr(act, name) is not None:
+            detail = f"{name} belongs to the previous action, so it needs the episode's token in episode"
+            raise invalid("no-episode", detail, name)
+    if act.ending is not None:
+        raise invalid("no-episode", f"{act.ending} ends an episode, so it needs the episode's token", "episode")
     return act
 
 

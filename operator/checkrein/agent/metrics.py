@@ -1,4 +1,4 @@
-"""What Prometheus reads. Label values come from closed sets or from the few policies in memory, never from callers."""
+"""What Prometheus reads. Label values come from closed sets, the spec and policies in memory, never from callers."""
 
 from __future__ import annotations
 
@@ -9,30 +9,44 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from checkrein.agent.execution import Execution
+
 # Seconds. A decision takes tens of microseconds; what lies above a millisecond is already worth a look.
 LATENCY_BUCKETS = (
     *(50e-6, 100e-6, 200e-6, 400e-6, 800e-6),
     *(1.5e-3, 3e-3, 6e-3, 12e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0, 4.0),
 )
+LENGTH_BUCKETS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000)
 OUTCOMES = ("decided", "failed")
+POLICY_REGIMES = ("Policy", "Fallback", "Pin")
+FIXED_REGIMES = ("Fallback", "Action", "Limit")
+ARM = "stable"
 
 
 @dataclass(frozen=True)
 class PolicyMeters:
     """Bound children: looking labels up for each decision would cost more than the decision's own arithmetic."""
 
-    decided: Counter
-    failed: Counter
+    decided: dict[str, Counter]
+    failed: dict[str, Counter]
+    explored: Counter
     latency: Histogram
+
+    def count(self, execution: Execution) -> None:
+        """A decision was answered."""
+        self.decided[execution.regime].inc()
+        if execution.explored:
+            self.explored.inc()
 
 
 class Metrics:
-    """A replica's metrics, in a registry of its own."""
+    """A replica's metrics, in a registry of its own. `policy` is empty for actions that were fixed beforehand."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         common: dict[str, Any] = {"registry": self.registry, "namespace": "checkrein_agent"}
-        self._decisions = Counter("decisions", "Decisions.", ["policy", "outcome"], **common)
+        self._decisions = Counter("decisions", "Decisions.", ["arm", "policy", "regime", "outcome"], **common)
+        self._explored = Counter("explored", "Decisions that explored.", ["policy"], **common)
         self._latency = Histogram(
             "decision_seconds",
             "From a request's last byte to its answer's first.",
@@ -40,35 +54,76 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             **common,
         )
+        self._shielded = Counter("shielded", "Actions that the shield changed or stopped.", ["rule"], **common)
+        self.shield_errors = Gauge(
+            "shield_errors", "Evaluations of a rule's expression that failed, by rule.", ["rule"], **common
+        )
+        self.limited = Counter("limited", "Requests for more decisions than spec.limits grants.", **common)
+        self.unexplored = Counter(
+            "unexplored", "Explorations given up because the log could not be made durable.", **common
+        )
         self._refusals = Counter("refusals", "Requests answered with a problem, by its type.", ["problem"], **common)
-        self._endings = Counter("episodes_ended", "Episodes that callers ended, by how.", ["ending"], **common)
+        self._endings = Counter("episodes_ended", "Episodes that ended, by how.", ["ending"], **common)
+        self._return = Histogram(
+            "episode_return",
+            "Sum of the rewards of an episode that was played here from its start to its end.",
+            buckets=(-1000, -300, -100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100, 300, 1000),
+            **common,
+        )
+        self._length = Histogram("episode_decisions", "Decisions in an episode.", buckets=LENGTH_BUCKETS, **common)
         self.loaded = Gauge("policies_loaded", "Policies in memory.", **common)
         self.epoch = Gauge("epoch", "Epoch of the deployment that is acted on.", **common)
+        self.overridden = Gauge("overridden", "1 while a person decides who acts.", **common)
         self.watch_age = Gauge("watch_age_seconds", "Since the API server was last heard.", **common)
+        self.log_healthy = Gauge("log_healthy", "1 while the decision log can be written.", **common)
+        self.log_lag = Gauge("log_lag_records", "Records that are not yet there.", ["place"], **common)
+        self.log_storing = Gauge("log_storing", "1 while the store takes the decision log.", **common)
+        self.log_lost = Gauge("log_lost_records", "Records that could not be kept; each gap is in the log.", **common)
         self._meters: dict[str, PolicyMeters] = {}
+        self._rules: dict[str, Counter] = {}
 
     def policy(self, name: str) -> PolicyMeters:
         """The meters of one policy."""
         if (meters := self._meters.get(name)) is None:
-            decided, failed = (self._decisions.labels(name, outcome) for outcome in OUTCOMES)
-            meters = self._meters[name] = PolicyMeters(decided, failed, self._latency.labels(name))
+            decided, failed = (
+                {regime: self._decisions.labels(ARM, name, regime, outcome) for regime in _regimes(name)}
+                for outcome in OUTCOMES
+            )
+            meters = PolicyMeters(decided, failed, self._explored.labels(name), self._latency.labels(name))
+            self._meters[name] = meters
         return meters
 
     def keep(self, names: Iterable[str]) -> None:
         """Drop the series of policies that are no longer in memory."""
-        for name in self._meters.keys() - set(names):
+        for name in self._meters.keys() - {"", *names}:
             del self._meters[name]
             self._latency.remove(name)
+            self._explored.remove(name)
             for outcome in OUTCOMES:
-                self._decisions.remove(name, outcome)
+                for regime in _regimes(name):
+                    self._decisions.remove(ARM, name, regime, outcome)
+
+    def shielded(self, rule: str) -> None:
+        """A rule changed or stopped an action."""
+        if (counter := self._rules.get(rule)) is None:
+            counter = self._rules[rule] = self._shielded.labels(rule)
+        counter.inc()
 
     def refused(self, problem: str) -> None:
         """A request was answered with a problem."""
         self._refusals.labels(problem).inc()
 
-    def ended(self, ending: str) -> None:
-        """A caller ended an episode."""
+    def ended(self, ending: str, returned: float | None, decisions: int) -> None:
+        """An episode ended after so many decisions; `returned` where all of it was seen here."""
         self._endings.labels(ending).inc()
+        self._length.observe(decisions)
+        if returned is not None:
+            self._return.observe(returned)
+
+
+def _regimes(policy: str) -> tuple[str, ...]:
+    """In which capacities a policy may act, or an action that was fixed beforehand."""
+    return POLICY_REGIMES if policy else FIXED_REGIMES
 
 
 class Contact:

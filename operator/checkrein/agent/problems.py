@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -25,15 +26,16 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         self.field = field
         self.headers = dict(headers or {})
 
-    def body(self) -> bytes:
-        """The problem document."""
+    def body(self, *, open_inference: bool = False) -> bytes:
+        """The problem document; for clients of the Open Inference Protocol with the `error` that they look for."""
         document = {
             "type": TYPE_PREFIX + self.slug,
             "title": self.status.phrase,
             "status": int(self.status),
             "detail": self.detail,
         }
-        return msgspec.json.encode(document | ({"field": self.field} if self.field else {}))
+        extra = ({"field": self.field} if self.field else {}) | ({"error": self.detail} if open_inference else {})
+        return msgspec.json.encode(document | extra)
 
 
 def invalid(slug: str, detail: str, field: str = "") -> Problem:
@@ -58,9 +60,65 @@ def too_large(limit: int) -> Problem:
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", detail, headers={"connection": "close"})
 
 
+def header_too_large(limit: int) -> Problem:
+    """The head of a request never ends, or what frames its body is larger than the body."""
+    detail = f"request line and headers take more than {limit} bytes"
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    return Problem(status, "header-too-large", detail, headers={"connection": "close"})
+
+
+def too_slow(seconds: float) -> Problem:
+    """The request did not arrive in time. No decision was taken."""
+    detail = f"the request was not complete after {seconds:g} s"
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, "too-slow", detail, headers={"connection": "close"})
+
+
+def overloaded(what: str = "more decisions wait than this replica can take soon") -> Problem:
+    """More than this replica takes at once. No decision was taken; a later try, or another replica, may succeed."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", f"{what}; try again", headers={"retry-after": "1"})
+
+
+def too_many(seconds: float) -> Problem:
+    """More decisions than spec.limits grants. No decision was taken; one is granted after this many seconds."""
+    wait = max(1, math.ceil(seconds))
+    detail = f"more decisions than spec.limits of the AgentDeployment grants; try again in {wait} s"
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "too-many", detail, headers={"retry-after": str(wait)})
+
+
+def upgrade_required(protocol: str) -> Problem:
+    """The address speaks another protocol."""
+    detail = f"this address speaks {protocol} only"
+    return Problem(HTTPStatus.UPGRADE_REQUIRED, "upgrade-required", detail, headers={"upgrade": protocol})
+
+
+def not_acting(version: str, acting: str) -> Problem:
+    """A version of a model was asked for that does not decide."""
+    detail = (
+        f"version {version[:128]} does not act; {acting} does. Ask for that one, or for the model without a version"
+    )
+    return Problem(HTTPStatus.NOT_FOUND, "not-acting", detail)
+
+
 def not_ready(detail: str, slug: str = "not-ready") -> Problem:
     """No decision was taken, and a later try may succeed."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, slug, detail, headers={"retry-after": "1"})
+
+
+def stopped(by: str, reason: str) -> Problem:
+    """A person has forbidden to decide (spec.override.mode Stop)."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "stopped", f"{by} has stopped this agent: {reason}")
+
+
+def shielded(rule: str) -> Problem:
+    """No action keeps the rules of the shield here."""
+    detail = f"rule {rule} of the shield lets no action through here, and there is no other that may be executed"
+    return Problem(HTTPStatus.CONFLICT, "shielded", detail)
+
+
+def state_elsewhere(why: str) -> Problem:
+    """What the episode's network remembers is not here."""
+    detail = f"episode: {why}; ask that replica, or start another episode"
+    return Problem(HTTPStatus.CONFLICT, "state-elsewhere", detail, field="episode")
 
 
 def unauthenticated(detail: str) -> Problem:

@@ -11,10 +11,11 @@ from pydantic import Field
 from checkrein.api.meta import Model
 from checkrein.api.tasks import (
     CREDENTIALS_FILE,
+    LOG_DIRECTORY,
     MANAGEMENT_PORT,
     SERVING_PORT,
     TASK_VARIABLE,
-    TOKEN_KEY_FILE,
+    TOKEN_KEYS,
     AgentTask,
 )
 
@@ -25,10 +26,13 @@ class Settings(Model):
     """One replica's surroundings. `service_account` holds the files `token` and `ca.crt`."""
 
     task: AgentTask
+    pod: str
+    pod_uid: str
     api_server: str
     service_account: Path = Path(SERVICE_ACCOUNT)
     credentials: Path = Path(CREDENTIALS_FILE)
-    token_key: Path = Path(TOKEN_KEY_FILE)
+    token_keys: Path = Path(TOKEN_KEYS)
+    log: Path = Path(LOG_DIRECTORY)
     host: str = "0.0.0.0"  # noqa: S104 - a Service stands in front
     port: int = Field(default=SERVING_PORT, ge=0, le=65535)
     management_port: int = Field(default=MANAGEMENT_PORT, ge=0, le=65535)
@@ -46,9 +50,12 @@ def api_server(environ: Mapping[str, str]) -> str:
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the environment. Raises KeyError, pydantic.ValidationError."""
     chosen = {
+        "pod": environ.get("POD_NAME"),
+        "pod_uid": environ.get("POD_UID"),
         "service_account": environ.get("CHECKREIN_SERVICE_ACCOUNT"),
         "credentials": environ.get("CHECKREIN_CREDENTIALS"),
-        "token_key": environ.get("CHECKREIN_TOKEN_KEY"),
+        "token_keys": environ.get("CHECKREIN_TOKEN_KEYS"),
+        "log": environ.get("CHECKREIN_LOG"),
         "host": environ.get("CHECKREIN_HOST"),
         "port": environ.get("CHECKREIN_PORT"),
         "management_port": environ.get("CHECKREIN_MANAGEMENT_PORT"),

@@ -2,20 +2,27 @@
 
 Everything runs on the event loop's thread; the network and the store only hand results in.
 
-Who decides. The stable pointer of the last accepted word acts, from the moment it is loaded; until then the one
-before goes on. An episode stays with the policy it started with while that is in memory (only an abort or an
-override may change hands inside an episode, and this release has neither), so a switch and a rollback alike reach
-new episodes at once and running ones when they end. Two former stable policies are kept for running episodes; an
-episode of one that is gone goes on under the stable policy, and its token says so from then on.
+Who decides. The stable pointer of the last accepted word stands, from the moment it is loaded; until then the one
+before goes on. An episode stays with the policy it started with while that is in memory, so a switch and a rollback
+alike reach new episodes at once and running ones when they end. An override takes hold at once, in running episodes
+too, and they go back to their policy when it ends. Two former stable policies are kept for running episodes; an episode
+of one that is gone goes on under the stable policy, and its token says so from then on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from checkrein.agent.policies import Policy, key
-from checkrein.api.deployment import AgentDeployment, PolicyPointer
-from checkrein.api.tasks import AgentReport, LoadedPolicy
+from checkrein.agent import regime
+from checkrein.agent.clock import Clock
+from checkrein.agent.driver import Driver, Drivers
+from checkrein.agent.policies import LoadError, Policy, key
+from checkrein.agent.regime import Choice
+from checkrein.agent.shield import Guard
+from checkrein.api.deployment import AgentDeployment, Override, PolicyPointer
+from checkrein.api.spaces import Interface
+from checkrein.api.tasks import LoadedPolicy
 
 FORMER_KEPT = 2
 
@@ -39,13 +46,17 @@ def newer(current: AgentDeployment | None, incoming: AgentDeployment) -> bool:
 class State:
     """One replica's knowledge. `word` changes by `accept`, the policies by `add` and `fail`."""
 
+    clock: Callable[[], float] = field(default_factory=Clock)
     word: AgentDeployment | None = None
     acting: Policy | None = None
     acting_epoch: int = 0
     draining: bool = False
     loaded: dict[str, Policy] = field(default_factory=dict)
     failures: dict[str, LoadedPolicy] = field(default_factory=dict)
+    drivers: Drivers = field(default_factory=Drivers)
     _former: list[str] = field(default_factory=list)
+    _resolved: dict[str, PolicyPointer] = field(default_factory=dict)
+    _choices: tuple[object, tuple[Choice, ...]] | None = None  # the last answer, until something changes
 
     @property
     def uid(self) -> str:
@@ -53,16 +64,82 @@ class State:
         return self.word.metadata.uid if self.word else ""
 
     @property
+    def interface(self) -> Interface | None:
+        """What callers send and get: that of who acts, or of who is to act."""
+        if self.acting:
+            return self.acting.interface
+        stable = self.word.status.stable if self.word else None
+        return stable.interface if stable else None
+
+    @property
     def ready(self) -> bool:
-        """Whether a decision can be taken, and callers should come here."""
-        return self.acting is not None and not self.draining
+        """Whether callers should come here: a decision can be taken, or a person has forbidden it."""
+        if self.draining or self.word is None or self.interface is None:
+            return False
+        override = self.override()
+        if override and override.mode == "Stop":
+            return True
+        loading = self.acting is None and not override and not self._stable_failed()
+        return not loading and bool(self.choices(override, self.acting))
+
+    # --- who may decide
+
+    def override(self) -> Override | None:
+        """What a person says now."""
+        return regime.active(self.word.spec, self.clock()) if self.word else None
+
+    def standing(self, policy_key: str) -> Policy | None:
+        """Whom the rollout puts in charge of an episode: the policy it stands with, else the one that acts now."""
+        return self.loaded.get(policy_key, self.acting)
+
+    def choices(self, override: Override | None, standing: Policy | None) -> tuple[Choice, ...]:
+        """Who may take the next decision, in order."""
+        if self.word is None:
+            return ()
+        known = (override, standing and standing.key)
+        if self._choices is None or self._choices[0] != known:
+            self._choices = known, regime.choices(self.word.spec, override, standing, self._named)
+        return self._choices[1]
+
+    def limited(self) -> tuple[Choice, ...]:
+        """Who answers those who ask for more than they may."""
+        return regime.limited(self.word.spec) if self.word else ()
+
+    def driver(self, policy: Policy) -> Driver | None:
+        """The policy with what surrounds it."""
+        return self.drivers.get(policy.key)
+
+    def guard(self) -> Guard | None:
+        """Rules for an action that no policy chose."""
+        return self.drivers.guard(self.acting.key if self.acting else None)
+
+    # --- what should be in memory
 
     def wanted(self) -> dict[str, PolicyPointer]:
         """What should be in memory by the last word, the stable policy first."""
         if self.word is None:
             return {}
-        pointers = (self.word.status.stable, self.word.status.candidate)
+        resolved = [self._resolved.get(name) for name in self.names()]
+        pointers = (self.word.status.stable, self.word.status.candidate, *resolved)
         return {key(pointer): pointer for pointer in pointers if pointer is not None}
+
+    def names(self) -> tuple[str, ...]:
+        """PolicyVersions that a person names as fallback or pins."""
+        if self.word is None:
+            return ()
+        spec = self.word.spec
+        named = (spec.fallback and spec.fallback.policy_version, spec.override and spec.override.policy_version)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    def unresolved(self) -> tuple[str, ...]:
+        """Those of which nothing but the name is known."""
+        return tuple(name for name in self.names() if self._pointer(name) is None)
+
+    def resolve(self, pointer: PolicyPointer) -> None:
+        """A name has been looked up."""
+        self._choices = None
+        self._resolved[pointer.name] = pointer
+        self.failures.pop(pointer.name, None)
 
     def accept(self, word: AgentDeployment) -> bool:
         """Take in a word about the deployment; False where it is older than the one at hand."""
@@ -70,6 +147,7 @@ class State:
             return False
         if self.word is None or word.metadata.generation != self.word.metadata.generation:
             self.failures.clear()  # a person changed something: what failed deserves another try
+            self._resolved.clear()
         self.word = word
         self._settle()
         return True
@@ -80,29 +158,25 @@ class State:
         self.failures.pop(policy.key, None)
         self._settle()
 
-    def fail(self, pointer: PolicyPointer, reason: str, message: str, *, permanent: bool) -> None:
+    def fail(self, pointer: PolicyPointer, error: LoadError) -> None:
         """A policy could not be loaded."""
         self.failures[key(pointer)] = LoadedPolicy(
             name=pointer.name,
             digest=pointer.artifact.digest,
             ready=False,
-            reason=reason,
-            message=message,
-            permanent=permanent,
+            reason=error.reason,
+            message=str(error),
+            permanent=error.permanent,
         )
 
-    def policy_for(self, policy_key: str) -> Policy | None:
-        """Who decides the next step of an episode: the policy it stands with, else the one that acts now."""
-        return self.loaded.get(policy_key, self.acting)
+    def fail_name(self, name: str, error: LoadError) -> None:
+        """A named version could not be looked up."""
+        self.failures[name] = LoadedPolicy(name=name, ready=False, reason=error.reason, message=str(error))
 
-    def report(self) -> AgentReport:
-        """For the operator."""
-        return AgentReport(
-            epoch=self.acting_epoch,
-            generation=self.word.metadata.generation if self.word else 0,
-            acting=self.acting.name if self.acting else None,
-            policies=[self._report(k, pointer) for k, pointer in self.wanted().items()],
-        )
+    def reports(self) -> list[LoadedPolicy]:
+        """What came of each policy that should be in memory."""
+        loads = [self._report(k, pointer) for k, pointer in self.wanted().items()]
+        return [*loads, *(self.failures[name] for name in self.unresolved() if name in self.failures)]
 
     def _report(self, policy_key: str, pointer: PolicyPointer) -> LoadedPolicy:
         if policy := self.loaded.get(policy_key):
@@ -110,8 +184,23 @@ class State:
         loading = LoadedPolicy(name=pointer.name, digest=pointer.artifact.digest, ready=False, reason="Loading")
         return self.failures.get(policy_key, loading)
 
+    def _stable_failed(self) -> bool:
+        stable = self.word.status.stable if self.word else None
+        return stable is not None and key(stable) in self.failures
+
+    def _named(self, name: str) -> Policy | None:
+        pointer = self._pointer(name)
+        return self.loaded.get(key(pointer)) if pointer else None
+
+    def _pointer(self, name: str) -> PolicyPointer | None:
+        """The status knows some by name; the others have been looked up."""
+        assert self.word is not None, "names come from the word"
+        known = (self.word.status.stable, self.word.status.candidate)
+        return next((p for p in known if p and p.name == name), self._resolved.get(name))
+
     def _settle(self) -> None:
         """Let the stable policy act if it is here, and forget what nobody needs."""
+        self._choices = None
         stable = self.word.status.stable if self.word else None
         if self.word and stable and (policy := self.loaded.get(key(stable))):
             if self.acting and self.acting.key != policy.key:
@@ -120,4 +209,6 @@ class State:
         self._former = self._former[-FORMER_KEPT:]
         needed = {*self.wanted(), *self._former, *([self.acting.key] if self.acting else [])}
         self.loaded = {k: policy for k, policy in self.loaded.items() if k in needed}
-        self.failures = {k: failure for k, failure in self.failures.items() if k in self.wanted()}
+        self.failures = {k: failure for k, failure in self.failures.items() if k in {*self.wanted(), *self.names()}}
+        if self.word:
+            self.drivers.settle(self.loaded, self.word.spec, self.interface)

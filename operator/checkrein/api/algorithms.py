@@ -19,7 +19,7 @@ class Algorithm:
 
     name: AlgorithmName
     actions: frozenset[str]
-    observations: frozenset[str] = frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary"})
+    observations: frozenset[str] = frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict"})
 
 
 ALGORITHMS: dict[str, Algorithm] = {

@@ -121,6 +121,7 @@ RESOURCES = (
             Column("Candidate", ".status.candidate.name", "The PolicyVersion that is being checked."),
             _PHASE,
             Column("Reason", _reason("Progressing"), "How the way to spec.policyVersion stands."),
+            Column("Override", _reason("Overridden"), "Mode of the override that holds, or how the last one ended."),
             Column("Ready", ".status.readyReplicas", "Replicas that answer.", "integer"),
             _AGE,
         ),

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 
 from checkrein.api.meta import (
     OBSERVED_GENERATION,
     Conditions,
     Count,
+    DecimalString,
+    Duration,
     Message,
     Model,
     Name,
     ObjectMeta,
     PodTemplate,
+    Quantity,
     ShortText,
 )
 from checkrein.api.policy import Artifact
-from checkrein.api.rules import rule, validations
+from checkrein.api.rules import fixed, rule, validations
+from checkrein.api.shield import Shield
 from checkrein.api.spaces import Interface
 
 Caller = Annotated[str, StringConstraints(max_length=320, pattern=r"^system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+$")]
 
 
+# One action, flat: CEL does not see a value without a type, and a bare number would be another type than a list.
+Action = Annotated[
+    list[float],
+    Field(min_length=1, max_length=1024),
+]
+
+
 class Auth(Model):
-    """Who may ask for decisions."""
+    """Who may ask for decisions, and who may tell outcomes."""
 
     model_config = ConfigDict(
         json_schema_extra=validations(
@@ -47,15 +59,226 @@ class Auth(Model):
         "empty: every account of this namespace.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
+    reporters: list[Caller] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Accounts that may tell outcomes that become known later (POST /v1/outcomes), in every mode; "
+        "empty: nobody.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class Fallback(Model):
+    """Who acts when nobody else may: the version first, then the action."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "has(self.policyVersion) || has(self.action)",
+                "name a policyVersion, an action or both",
+                "policyVersion",
+            )
+        )
+    )
+    policy_version: Name | None = Field(
+        default=None, description="A PolicyVersion with the interface of the one that decides, for example cartpole-1."
+    )
+    action: Action | None = Field(
+        default=None, description="One action, its elements in C order, for example [0] for a Discrete space."
+    )
+
+
+class ClientLimit(Model):
+    """What one client may ask for: an account, or where nobody is asked for a token, an address."""
+
+    decisions_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description="Decisions that a client may get in a second, over all replicas."
+    )
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Decisions that a client may get at once. Default: those of one second."
+    )
+
+
+class Limits(Model):
+    """How much may be decided. The replicas share what is granted."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "!has(self.burst) || has(self.decisionsPerSecond)",
+                "burst goes with decisionsPerSecond only",
+                "burst",
+            )
+        )
+    )
+    decisions_per_second: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Decisions in a second, over all replicas and clients. Default: no limit."
+    )
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Decisions at once. Default: those of one second."
+    )
+    per_client: ClientLimit | None = None
+    exceeded: Literal["Reject", "Fallback"] = Field(
+        default="Reject", description="Reject: 429 with Retry-After. Fallback: spec.fallback.action."
+    )
+
+
+class EpsilonGreedy(Model):
+    """With probability epsilon an action drawn evenly from all (Sutton and Barto, 2018, section 2.2)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "double(self.epsilon) > 0.0 && double(self.epsilon) <= 1.0",
+                "epsilon must be above 0 and at most 1",
+                "epsilon",
+            )
+        )
+    )
+    epsilon: DecimalString = Field(description='Share of decisions that explore, for example "0.1".')
+
+
+class Boltzmann(Model):
+    """Actions by softmax of their scores (Sutton and Barto, 2018, section 2.8)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule("double(self.temperature) > 0.0", "temperature must be above 0", "temperature")
+        )
+    )
+    temperature: DecimalString = Field(description='What scores are divided by; small is greedy, for example "0.5".')
+
+
+class Gaussian(Model):
+    """Normal noise on each element of a Box action."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(rule("double(self.sigma) > 0.0", "sigma must be above 0", "sigma"))
+    )
+    sigma: DecimalString = Field(description="Standard deviation, as a share of each element's range.")
+
+
+class Exploration(Model):
+    """Deliberate deviation from the policy, each one in the decision log before it acts. Exactly one member is set."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "[has(self.epsilonGreedy), has(self.boltzmann), has(self.gaussian)].filter(x, x).size() == 1",
+                "set exactly one of epsilonGreedy, boltzmann, gaussian",
+                "epsilonGreedy",
+            )
+        )
+    )
+    epsilon_greedy: EpsilonGreedy | None = None
+    boltzmann: Boltzmann | None = None
+    gaussian: Gaussian | None = None
+
+
+class LogVolume(Model):
+    """A persistent volume for each replica's log, which outlives the pod."""
+
+    size: Quantity = Field(description="Its size, for example 1Gi.")
+    storage_class_name: ShortText | None = Field(
+        default=None, description="StorageClass of the claims. Default: the cluster's own."
+    )
+
+
+class DecisionLog(Model):
+    """What is kept of each decision. Every one is logged; that cannot be switched off."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(fixed("volume", "create another AgentDeployment to change its replicas' volumes"))
+    )
+    observations: Literal["Digest", "Full"] = Field(
+        default="Digest", description="Digest: the observation's SHA-256. Full: the observation itself as well."
+    )
+    volume: LogVolume | None = Field(
+        default=None, description="Default: the pod's own disk, which survives a container but not the pod."
+    )
+
+
+class Override(Model):
+    """The hand on the reins: a person decides who acts, within running episodes too."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "has(self.policyVersion) == (self.mode == 'Pin')", "policyVersion goes with mode Pin", "policyVersion"
+            ),
+            rule("has(self.action) == (self.mode == 'Action')", "action goes with mode Action", "action"),
+            rule("has(self.until) || self.mode == 'Stop'", "until is required except for mode Stop", "until"),
+            # Some clocks know fewer years than the API server, and a replica must be able to read the field.
+            rule(
+                "!has(self.until) || self.until > timestamp('2000-01-01T00:00:00Z')"
+                " && self.until < timestamp('9000-01-01T00:00:00Z')",
+                "until must lie after the year 1999 and before the year 9000",
+                "until",
+            ),
+        )
+    )
+    mode: Literal["Fallback", "Pin", "Action", "Stop"] = Field(
+        description="Fallback: spec.fallback acts. Pin: policyVersion acts. Action: this one action. "
+        "Stop: no decision is given."
+    )
+    policy_version: Name | None = Field(default=None, description="Pin: the PolicyVersion that acts.")
+    action: Action | None = Field(default=None, description="Action: the action's elements in C order.")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
+        description="Why, for those who look later."
+    )
+    by: Annotated[str, StringConstraints(min_length=1, max_length=320)] = Field(
+        description="Who: the name under which the API server knows the person."
+    )
+    until: AwareDatetime | None = Field(
+        default=None, description="When it ends by itself, for example 2026-12-01T12:00:00Z. It stays here, inert."
+    )
 
 
 class AgentDeploymentSpec(Model):
-    """Which policy, how many replicas, for whom."""
+    """Which policy, how many replicas, for whom, within which limits."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "!has(self.override) || self.override.mode != 'Fallback' || has(self.fallback)",
+                "override.mode Fallback needs spec.fallback",
+                "override",
+            ),
+            rule(
+                "!has(self.limits) || self.limits.exceeded != 'Fallback'"
+                " || has(self.fallback) && has(self.fallback.action)",
+                "limits.exceeded Fallback needs spec.fallback.action",
+                "limits",
+            ),
+            rule(
+                "!has(self.episodeDeadline) || duration(self.episodeDeadline) > duration('0s')"
+                " && duration(self.episodeDeadline) <= duration('168h')",
+                "episodeDeadline must be above zero and at most 168h",
+                "episodeDeadline",
+            ),
+        )
+    )
 
     policy_version: Name = Field(
         description="PolicyVersion that should decide. Set it to an older one, and that is a rollback."
     )
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="How many pods decide side by side.")
+    fallback: Fallback | None = None
+    override: Override | None = None
+    limits: Limits = Limits()
+    exploration: Exploration | None = None
+    shield: Shield = Field(
+        default_factory=list,
+        max_length=32,
+        description="Rules for every action, after those of the policy's environment.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    episode_deadline: Duration = Field(
+        default=timedelta(hours=1),
+        validate_default=True,
+        description="An episode ends this long after its start, whatever its caller says, for example 5m.",
+    )
+    decision_log: DecisionLog = DecisionLog()
     auth: Auth = Auth()
     template: PodTemplate = PodTemplate()
 
@@ -81,7 +304,7 @@ class AgentDeploymentStatus(Model):
     """Written by the operator, read by the replicas."""
 
     observed_generation: Count | None = Field(default=None, description=OBSERVED_GENERATION)
-    phase: Literal["Pending", "Progressing", "Healthy", "Degraded"] = Field(
+    phase: Literal["Pending", "Progressing", "Healthy", "Degraded", "Overridden"] = Field(
         default="Pending", description="For people; programs read the conditions."
     )
     epoch: Count = Field(default=0, description="Grows with every change of who acts.")

@@ -21,7 +21,9 @@ from checkrein.api.meta import (
     ShortText,
 )
 from checkrein.api.rules import rule, validations
+from checkrein.api.shield import Shield
 from checkrein.api.spaces import Interface
+from checkrein.api.wrappers import WRAPPER_RULES, Wrapper
 
 
 class GymnasiumSource(Model):
@@ -84,10 +86,23 @@ class Safety(Model):
         default=None,
         description="Episodes are truncated after this many steps. Default: the registered limit.",
     )
+    features: list[Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = Field(
+        default_factory=list,
+        max_length=1024,
+        description="Names of the observation's elements in C order, for the shield's expressions.",
+    )
+    shield: Shield = Field(
+        default_factory=list,
+        max_length=32,
+        description="Rules that no decision of a policy for this environment may break.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
 
 
 class RLEnvironmentSpec(Model):
     """Immutable once `status.digest` is set: another version is another object."""
+
+    model_config = ConfigDict(json_schema_extra=validations(*WRAPPER_RULES))
 
     version: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(
         default="1", description="The person's label. The machine's is status.digest."
@@ -96,6 +111,12 @@ class RLEnvironmentSpec(Model):
     image: Image = Field(
         default="",
         description="Image in which the source can be imported. Default: the operator's trainer image.",
+    )
+    wrappers: list[Wrapper] = Field(
+        default_factory=list,
+        max_length=16,
+        description="What stands between environment and policy, in order from the environment.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     reward: Reward = Reward()
     safety: Safety = Safety()

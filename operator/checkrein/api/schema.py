@@ -7,9 +7,13 @@ without a word: so every key is named here, and one that is not raises. It takes
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from checkrein.api.meta import format_duration
 
 Schema = dict[str, Any]
 
@@ -30,9 +34,16 @@ _KEPT = (
 _CONVERTED = ("title", "description", "const", "default", "properties", "items", "additionalProperties")
 
 
+class _AsWritten(GenerateJsonSchema):
+    """Defaults as a person writes them: pydantic would show an hour as PT1H, which our own pattern refuses."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 def structural(model: type[BaseModel]) -> Schema:
     """The model's structural schema. Raises ValueError on what the dialect cannot express."""
-    whole = model.model_json_schema()
+    whole = model.model_json_schema(schema_generator=_AsWritten)
     definitions = whole.pop("$defs", {})
     return _convert(whole, definitions)
 

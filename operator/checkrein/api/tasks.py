@@ -6,18 +6,23 @@ pod runs), a report as the container's termination message (4,096 bytes at most)
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from checkrein.api.environment import Findings, RLEnvironmentSpec
 from checkrein.api.meta import Count, Digest, FileReference, Message, Model, Name, ShortText
+from checkrein.api.shield import Shield
 from checkrein.api.spaces import Interface
 from checkrein.api.training import CheckpointStatus, Progress, TrainingJobSpec
 
 TASK_VARIABLE = "CHECKREIN_TASK"
 CREDENTIALS_FILE = "/var/run/checkrein/store/credentials.json"
-TOKEN_KEY_FILE = "/var/run/checkrein/token/key"  # noqa: S105 - a path
+# A folder: each key is a file named by the Unix time of its making.
+TOKEN_KEYS = "/var/run/checkrein/token"  # noqa: S105 - a path
+TOKEN_KEY_FILE = f"{TOKEN_KEYS}/key"  # made before keys were rotated; counts as the oldest
+TOKEN_KEY_SETTLES = 600  # seconds after its making until every replica has a key
+LOG_DIRECTORY = "/var/lib/checkrein/log"
 REPORT_FILE = "/dev/termination-log"
 REPORT_LIMIT = 4096
 SERVING_PORT = 8080  # trainer: progress; agent: decisions
@@ -152,8 +157,10 @@ class PolicyManifest(Model):
     files: list[ManifestFile] = Field(min_length=1, max_length=64)
     interface: Interface
     algorithm: str
-    acting: str = "Deterministic"
+    acting: Literal["Deterministic", "Stochastic"] = "Deterministic"
     opset: int
+    features: list[str] = Field(default_factory=list, max_length=1024)
+    shield: Shield = Field(default_factory=list, max_length=32)
 
 
 class AgentTask(Model):
@@ -162,14 +169,16 @@ class AgentTask(Model):
     cluster: str
     namespace: str
     name: Name
+    uid: str = ""
     store: StoreLocation
+    decisions: StoreLocation | None = None
 
 
 class LoadedPolicy(Model):
     """What came of loading one version at a replica."""
 
     name: Name
-    digest: Digest
+    digest: Digest | None = None
     ready: bool
     reason: ShortText = ""
     message: Message = ""
@@ -181,5 +190,14 @@ class AgentReport(Model):
 
     epoch: Count = 0
     generation: Count = 0
-    acting: Name | None = None
+    acting: Name | None = Field(default=None, description="The PolicyVersion that decides, if one does.")
+    regime: ShortText = Field(default="", description="In what capacity: Policy, Pin, Fallback or Action; else nobody.")
+    overridden: bool = Field(default=False, description="It obeys spec.override.")
+    logging: bool = Field(default=True, description="What it decides becomes durable in its log.")
+    logging_reason: ShortText = Field(default="", description="Why not, as a sentence for people.")
+    storing: bool = Field(default=True, description="The store takes its log; else that waits on the disk.")
+    storing_reason: ShortText = Field(default="", description="Why not, as a sentence for people.")
+    problems: list[Message] = Field(
+        default_factory=list, description="Rules or exploration of the spec that it cannot carry out, as sentences."
+    )
     policies: list[LoadedPolicy] = Field(default_factory=list)

@@ -46,9 +46,21 @@ class Normalize(Model):
     reward: bool = Field(default=False, description="Scale rewards in training. Evaluation never does.")
 
 
+Acting = Literal["Deterministic", "Stochastic"]
+
+
 class AlgorithmSpec(Model):
     """Which algorithm, with which settings."""
 
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "self.acting == 'Deterministic' || self.name != 'DQN'",
+                "DQN has no distribution to draw from; leave acting Deterministic",
+                "acting",
+            )
+        )
+    )
     name: AlgorithmName = Field(description="The algorithm. It must be able to act in the environment's spaces.")
     hyperparameters: FreeForm = Field(
         default_factory=dict,
@@ -56,6 +68,10 @@ class AlgorithmSpec(Model):
     )
     network: Network = Network()
     normalize: Normalize = Normalize()
+    acting: Acting = Field(
+        default="Deterministic",
+        description="How the policy is evaluated and serves: by its best action, or by drawing from its distribution.",
+    )
 
 
 class Budget(Model):

@@ -1,59 +1,73 @@
-"""A client of one AgentDeployment. Synchronous; one instance for each thread."""
+"""A client of one AgentDeployment. Synchronous, one instance for each thread; `client.aio` has the asynchronous one."""
 
 from __future__ import annotations
 
-import math
-import random
 import time
-from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import httpx
-import numpy as np
-
+from checkrein.client import messages
 from checkrein.client.answers import Decision, Ended
-from checkrein.client.errors import AgentError, InvalidRequestError, NotReadyError, UnreachableError, from_response
+from checkrein.client.errors import AgentError, EpisodeEndedError
+from checkrein.client.messages import Ending, Request, jsonable
+from checkrein.client.patience import Patience
+from checkrein.client.transport import Both, Http, Transport
+from checkrein.client.wire import Token
 
-Ending = Literal["terminated", "truncated", "aborted"]
-Token = Callable[[], str] | str | Path | None
-
-ACT = "/v1/act"
-KEEP_ALIVE_SECONDS = 30  # shorter than the agent's: a request into a connection that closes would be in doubt
-FIRST_DELAY, LAST_DELAY = 0.1, 5.0
+__all__ = ["AgentClient", "Ending", "Episode", "Token", "jsonable"]
 
 
 class AgentClient:
     """Asks the agent at `url` for decisions.
 
     `token` is a function that gives a bearer token, or the path of a file that holds one (read for each request: the
-    kubelet renews it), or None. `wait` is for how many seconds a request is tried again while it is certain that no
-    decision was taken: the connection was refused, or the agent said that it is not ready. A request that may have
-    arrived is never sent twice.
+    kubelet renews it), or None. `stream`: decisions travel over one WebSocket. `timeout` bounds each try, in seconds.
+
+    `wait` is for how many seconds a request is tried again: where the connection was refused, where the agent said
+    that it took no decision, or where the answer was lost and asking twice is asking once. That holds for every request
+    of an episode, whose steps have one decision each; an outcome that may have arrived is never told again.
+    Raises ValueError for an address that is none of HTTP.
     """
 
-    def __init__(self, url: str, token: Token = None, *, wait: float = 30, timeout: float = 10) -> None:
-        self._token = _reader(token)
+    def __init__(
+        self, url: str, token: Token = None, *, wait: float = 30, timeout: float = 10, stream: bool = False
+    ) -> None:
         self._wait = wait
-        self._http = httpx.Client(
-            base_url=url,
-            timeout=timeout,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=4, keepalive_expiry=KEEP_ALIVE_SECONDS),
-        )
+        self._transport: Transport = (Both if stream else Http)(url, token, timeout)
 
-    def act(self, observation: Any, *, episode: str | None = None, reward: float | None = None) -> Decision:
-        """The next action of an episode, or the first of a new one. `reward` is that of the previous action.
+    def act(
+        self,
+        observation: Any,
+        *,
+        episode: str | None = None,
+        reward: float | None = None,
+        cost: float | None = None,
+        objective: float | None = None,
+    ) -> Decision:
+        """The next action of an episode, or the first of a new one; the numbers are those of the previous action.
 
-        `observation` is a number, a list or an array of the observation space. Raises AgentError.
+        `observation` is a number, a list, an array or a dict of the observation space. Raises AgentError.
         """
-        message = {"observation": jsonable(observation), "episode": episode, "reward": _number(reward)}
-        return Decision.parse(self._post(message))
+        return Decision.parse(self._answer(messages.act(observation, episode, reward, cost, objective)))
 
-    def end(self, episode: str, ending: Ending, *, reward: float | None = None) -> Ended:
+    def end(
+        self,
+        episode: str,
+        ending: Ending,
+        *,
+        reward: float | None = None,
+        cost: float | None = None,
+        objective: float | None = None,
+    ) -> Ended:
         """Say how an episode ended, with the reward of its last action. Raises AgentError."""
-        return Ended.parse(self._post({"episode": episode, ending: True, "reward": _number(reward)}))
+        return Ended.parse(self._answer(messages.end(episode, ending, reward, cost, objective)))
+
+    def outcome(self, **told: Any) -> None:
+        """Tell what became known later; the arguments are those of `messages.outcome`. Raises AgentError.
+
+        The token must be that of an account which spec.auth.reporters names.
+        """
+        self._answer(messages.outcome(**told))
 
     def episode(self) -> Episode:
         """A new episode, to be used as a context manager."""
@@ -61,7 +75,7 @@ class AgentClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -69,32 +83,14 @@ class AgentClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _post(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The answer; tried again for `wait` seconds while no decision was taken."""
-        content = {name: value for name, value in message.items() if value is not None}
-        deadline, delay = time.monotonic() + self._wait, FIRST_DELAY
+    def _answer(self, request: Request) -> dict[str, Any]:
+        patience = Patience(request, self._wait)
         while True:
             try:
-                return self._send(content)
-            except (NotReadyError, UnreachableError) as error:
-                if getattr(error, "decided", False) or time.monotonic() + delay > deadline:
-                    raise
-            time.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            delay = min(delay * 2, LAST_DELAY)
-
-    def _send(self, content: dict[str, Any]) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self._token()}"} if self._token else {}
-        try:
-            response = self._http.post(ACT, json=content, headers=headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise UnreachableError(f"{self._http.base_url} cannot be reached: {error}", decided=False) from error
-        except httpx.TransportError as error:
-            said = f"{type(error).__name__}: {error}"
-            raise UnreachableError(f"{self._http.base_url} gave no answer: {said}", decided=True) from error
-        if not response.is_success:
-            raise from_response(response)
-        answer: dict[str, Any] = response.json()
-        return answer
+                return self._transport.send(request)
+            except AgentError as error:
+                pause = patience.pause(error)
+            time.sleep(pause)
 
 
 class Episode:
@@ -104,17 +100,35 @@ class Episode:
         self._client = client
         self._token: str | None = None
 
-    def act(self, observation: Any, reward: float | None = None) -> Decision:
-        """The next decision; `reward` is that of the previous action. Raises AgentError."""
-        decision = self._client.act(observation, episode=self._token, reward=reward)
+    def act(
+        self,
+        observation: Any,
+        reward: float | None = None,
+        *,
+        cost: float | None = None,
+        objective: float | None = None,
+    ) -> Decision:
+        """The next decision; the numbers are those of the previous action. Raises AgentError."""
+        try:
+            decision = self._client.act(observation, episode=self._token, reward=reward, cost=cost, objective=objective)
+        except EpisodeEndedError:
+            self._token = None
+            raise
         self._token = decision.episode
         return decision
 
-    def end(self, ending: Ending, reward: float | None = None) -> None:
+    def end(
+        self,
+        ending: Ending,
+        reward: float | None = None,
+        *,
+        cost: float | None = None,
+        objective: float | None = None,
+    ) -> None:
         """Say how it ended. An episode without a decision has nothing to end. Raises AgentError."""
         token, self._token = self._token, None
         if token is not None:
-            self._client.end(token, ending, reward=reward)
+            self._client.end(token, ending, reward=reward, cost=cost, objective=objective)
 
     def __enter__(self) -> Self:
         return self
@@ -125,24 +139,3 @@ class Episode:
         except AgentError:
             if error is None:  # what broke the episode matters more than that its end could not be told
                 raise
-
-
-def jsonable(observation: Any) -> Any:
-    """An observation as JSON data. Raises InvalidRequestError for NaN and infinities, which JSON does not have."""
-    array = np.asarray(observation)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidRequestError("observation holds NaN or an infinity", problem="not-finite", field="observation")
-    return (array.astype(np.int8) if array.dtype.kind == "b" else array).tolist()
-
-
-def _number(reward: float | None) -> float | None:
-    if reward is not None and not math.isfinite(reward):
-        raise InvalidRequestError("reward is NaN or an infinity", problem="not-finite", field="reward")
-    return None if reward is None else float(reward)
-
-
-def _reader(token: Token) -> Callable[[], str] | None:
-    if token is None or callable(token):
-        return token
-    path = Path(token)
-    return lambda: path.read_text().strip()

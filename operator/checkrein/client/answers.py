@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checkrein.client.errors import EpisodeEndedError
+
 
 @dataclass(frozen=True)
 class Decision:
-    """An action, whose it is, and the token that the next request of the episode carries."""
+    """An action, whose it is, and the token that the next request of the episode carries.
+
+    `policy` is empty where no policy decided; `regime` says under what it was decided: Policy, Fallback, Pin, Action or
+    Limit.
+    """
 
     action: Any
     episode: str
@@ -17,11 +23,15 @@ class Decision:
     policy: str
     explored: bool
     shielded: bool
+    regime: str = "Policy"
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Decision:
-        """From an answer's JSON. Raises KeyError."""
-        return cls(**{name: content[name] for name in cls.__dataclass_fields__})
+        """From an answer's JSON. Raises KeyError, and EpisodeEndedError where the agent itself ended the episode."""
+        if "ended" in content:
+            raise EpisodeEndedError(Ended.parse(content).ended)
+        known = {"regime": cls.regime, **content}
+        return cls(**{name: known[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)

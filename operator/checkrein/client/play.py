@@ -6,6 +6,7 @@ Exit status: 0 where every episode was played to its end, 1 where one failed, 2 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import statistics
 import sys
@@ -14,10 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from checkrein.api.environment import EnvironmentSource, GymnasiumSource, RLEnvironmentSpec
-from checkrein.client.agent import AgentClient
+from checkrein.api.wrappers import Wrapper
+from checkrein.client import vector
+from checkrein.client.aio import AsyncAgentClient
 from checkrein.client.errors import AgentError
-from checkrein.client.gymnasium_driver import EpisodeResult, play_episode
+from checkrein.client.gymnasium_driver import EpisodeResult, Signals
+from checkrein.client.wrapping import require_same
 from checkrein.wrappers.environments import EnvironmentFault, make_environment
 
 
@@ -28,7 +34,19 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--environment", required=True, help="gymnasium id, for example CartPole-v1")
     parser.add_argument("--arguments", type=_object, default={}, help="JSON object of the environment's arguments")
     parser.add_argument("--module", default="", help="Python module to import first, so that it registers its ids")
+    parser.add_argument(
+        "--wrappers",
+        type=_wrappers,
+        default=[],
+        help="spec.wrappers of the RLEnvironment as JSON: those at Client are run here, and the agent must expect them",
+    )
     parser.add_argument("--episodes", type=_count, default=1, help="how many episodes (default: %(default)s)")
+    parser.add_argument(
+        "--copies", type=_count, default=1, help="how many are played side by side, over a connection each"
+    )
+    parser.add_argument("--stream", action="store_true", help="ask over WebSockets instead of HTTP requests")
+    parser.add_argument("--cost", metavar="KEY", help="entry of the step's info that is told as cost")
+    parser.add_argument("--objective", metavar="KEY", help="entry of the step's info that is told as true objective")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first episode; later ones count on")
     parser.add_argument("--token-file", type=Path, help="file with a service account token for audience checkrein.dev")
     parser.add_argument("--wait", type=float, default=30, help="seconds to wait for an agent that is not ready")
@@ -43,6 +61,13 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
+def _wrappers(text: str) -> list[Wrapper]:
+    try:
+        return TypeAdapter(list[Wrapper]).validate_json(text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(f"is no spec.wrappers: {error.errors()[0]['msg']}") from error
+
+
 def _count(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is too few: play at least 1 episode")
@@ -52,23 +77,41 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     options = arguments().parse_args(argv)
-    source = GymnasiumSource(id=options.environment, arguments=options.arguments, module=options.module)
+    results: list[EpisodeResult] = []
+
+    def tell(result: EpisodeResult | vector.Failure) -> None:
+        if isinstance(result, vector.Failure):
+            print(f"checkrein-play: episode with seed {result.seed} failed: {result.error}", file=sys.stderr)
+        else:
+            results.append(result)
+            print(line(result, options.json), flush=True)
+
     try:
-        env = make_environment(RLEnvironmentSpec(source=EnvironmentSource(gymnasium=source)))
-    except EnvironmentFault as error:
+        asyncio.run(_play(options, tell))
+    except (EnvironmentFault, ValueError) as error:
         print(f"checkrein-play: {error}", file=sys.stderr)
         sys.exit(2)
-    results: list[EpisodeResult] = []
-    with AgentClient(options.url, options.token_file, wait=options.wait) as client:
-        for seed in range(options.seed, options.seed + options.episodes):
-            try:
-                results.append(play_episode(client, env, seed))
-            except (AgentError, OSError) as error:
-                print(f"checkrein-play: episode with seed {seed} failed: {error}", file=sys.stderr)
-                continue
-            print(line(results[-1], options.json), flush=True)
     print(summary(results, options.episodes, options.json))
     sys.exit(0 if len(results) == options.episodes else 1)
+
+
+async def _play(options: argparse.Namespace, tell: vector.Tell) -> None:
+    """All episodes. Raises EnvironmentFault, ValueError; WrapperMismatchError where the agent expects others."""
+    source = GymnasiumSource(id=options.environment, arguments=options.arguments, module=options.module)
+    spec = RLEnvironmentSpec(source=EnvironmentSource(gymnasium=source), wrappers=options.wrappers)
+    envs = [make_environment(spec) for _ in range(min(options.copies, options.episodes))]
+
+    def connect() -> AsyncAgentClient:
+        return AsyncAgentClient(options.url, options.token_file, wait=options.wait, stream=options.stream)
+
+    seeds = range(options.seed, options.seed + options.episodes)
+    try:
+        await require_same(options.url, options.token_file, spec.wrappers, wait=options.wait)
+    except (AgentError, OSError) as error:
+        for seed in seeds:
+            tell(vector.Failure(seed, error))
+        return
+    await vector.play(connect, envs, seeds, tell, Signals(options.cost, options.objective))
 
 
 def line(result: EpisodeResult, as_json: bool) -> str:

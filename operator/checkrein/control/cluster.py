@@ -16,6 +16,7 @@ Raw = dict[str, Any]
 FIELD_MANAGER = "checkrein"
 TIMEOUT_SECONDS = 30
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 
 
 class ApiError(Exception):
@@ -95,6 +96,14 @@ class Cluster:
         if existing and not is_same_work(existing, obj):
             raise NameTaken(kind.kind, meta["name"])
         await self._apply(kind.path(meta["namespace"], meta["name"]), dict(obj))
+
+    async def merge(self, obj: Mapping[str, Any], change: Raw) -> None:
+        """Changes these fields (None takes one out) of the version of the object that was read (else ApiError 409)."""
+        kind, meta = KINDS[obj["kind"]], obj["metadata"]
+        body = {**change, "metadata": {"resourceVersion": meta["resourceVersion"]}}
+        query = {"fieldManager": FIELD_MANAGER}
+        path = kind.path(meta["namespace"], meta["name"])
+        await self._call("PATCH", path, query=query, body=body, content_type=MERGE)
 
     async def apply_status(self, obj: Mapping[str, Any], status: Raw) -> Raw:
         """Server-side apply of the status, on the version of the object that it was planned on (else ApiError 409).

@@ -55,18 +55,39 @@ class Transition:
 _SILENT = frozenset({"Stalled", "Failed"})  # say again what Ready and Complete say
 # Not True for these reasons is as it should be; for all others it is bad news.
 _IN_ORDER = frozenset(
-    {"Probing", "Training", "Evaluating", "Publishing", "Complete", "ScaledToZero", "NoPolicy", "EnvironmentNotReady"}
+    {
+        "Probing",
+        "Training",
+        "Evaluating",
+        "Publishing",
+        "Complete",
+        "ScaledToZero",
+        "NoPolicy",
+        "EnvironmentNotReady",
+        "Loading",
+        "NoReplicaRuns",
+        "Overridden",
+        "Stopped",
+        "Expired",
+        "Lifted",
+    }
 )
+# Here the message is news, too: who, why and until when.
+_TOLD_IN_FULL = frozenset({"Overridden"})
 
 
 def transitions(before: list[Condition], after: list[Condition]) -> list[Transition]:
     """One for each condition whose status or reason changed."""
-    old = {c.type: (c.status, c.reason) for c in before}
+    old = {c.type: _news(c) for c in before}
     return [
         Transition("Warning" if _is_bad(c) else "Normal", c.reason, c.message)
         for c in after
-        if c.type not in _SILENT and old.get(c.type) != (c.status, c.reason)
+        if c.type not in _SILENT and old.get(c.type) != _news(c)
     ]
+
+
+def _news(condition: Condition) -> tuple[str, str, str]:
+    return condition.status, condition.reason, condition.message if condition.type in _TOLD_IN_FULL else ""
 
 
 def _is_bad(condition: Condition) -> bool:

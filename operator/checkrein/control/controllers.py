@@ -67,9 +67,12 @@ def _observe_policy(version: PolicyVersion, scope: Scope) -> policy.Observed:
 
 def _observe_agent(agent: AgentDeployment, scope: Scope) -> rollout.Observed:
     children = scope.cache.children(agent.metadata.uid)
-    raw = scope.cache.get(Key("PolicyVersion", agent.metadata.namespace, agent.spec.policy_version))
+    named = {
+        name: scope.cache.get(Key("PolicyVersion", agent.metadata.namespace, name))
+        for name in sorted(policy.names_wanted(agent.spec))
+    }
     return rollout.Observed(
-        versions={agent.spec.policy_version: PolicyVersion.model_validate(raw)} if raw else {},
+        versions={name: PolicyVersion.model_validate(raw) for name, raw in named.items() if raw},
         children={(c["kind"], c["metadata"]["name"]): c for c in children},
         pods=[pod_view(c) for c in children if c["kind"] == "Pod"],
         settings=scope.settings,
@@ -105,10 +108,16 @@ def concerned(obj: Raw, cache: Cache) -> Iterable[Key]:
         yield from (
             key_of(agent)
             for agent in cache.in_namespace("AgentDeployment", namespace)
-            if agent["spec"]["policyVersion"] == name
+            if name in _named_by(agent["spec"])
         )
     elif kind == "AgentDeployment":
         yield from _policies_of(AgentDeployment.model_validate(obj), cache)
+
+
+def _named_by(spec: Raw) -> set[str | None]:
+    """`policy.names_wanted` of a spec as it is in the cache, without reading all of it for each of many."""
+    reserve = (spec.get("fallback") or {}, spec.get("override") or {})
+    return {spec["policyVersion"], *(part.get("policyVersion") for part in reserve)}
 
 
 def _policies_of(agent: AgentDeployment, cache: Cache) -> Iterable[Key]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkrein.api.deployment import AgentDeployment
+from checkrein.api.deployment import AgentDeployment, AgentDeploymentSpec
 from checkrein.api.policy import PolicyVersion, PolicyVersionStatus
 from checkrein.control.conditions import Writer
 from checkrein.control.plan import Answers, Plan, Unavailable
@@ -54,7 +54,7 @@ def _unknown(version: PolicyVersion, used_by: list[str], no: Unavailable, write:
 
 
 def users(name: str, deployments: Sequence[AgentDeployment]) -> list[str]:
-    """Who wants, runs or checks this version."""
+    """Who wants, runs, checks this version, or keeps it in reserve."""
     return sorted(user(d) for d in deployments if name in names_used(d))[:USED_BY_LIMIT]
 
 
@@ -63,7 +63,14 @@ def user(deployment: AgentDeployment) -> str:
     return f"agentdeployment/{deployment.metadata.name}"
 
 
+def names_wanted(spec: AgentDeploymentSpec) -> frozenset[str]:
+    """PolicyVersions that a person names. An override that has ended still does: it may be set again."""
+    fallback, override = spec.fallback, spec.override
+    reserve = (fallback and fallback.policy_version, override and override.policy_version)
+    return frozenset({spec.policy_version, *(name for name in reserve if name)})
+
+
 def names_used(deployment: AgentDeployment) -> frozenset[str]:
     """PolicyVersions that an AgentDeployment refers to."""
     pointers = (deployment.status.stable, deployment.status.candidate)
-    return frozenset({deployment.spec.policy_version, *(p.name for p in pointers if p)})
+    return names_wanted(deployment.spec) | {p.name for p in pointers if p}

@@ -40,9 +40,9 @@ class ReadJob(Request[JobView | None]):
 
 @dataclass(frozen=True)
 class EnsureSession(Request[str]):
-    """A Secret of this name holds store credentials for this location that are far from their expiry.
+    """A Secret of this name holds store credentials for these locations that are far from their expiry.
 
-    The answer is the Secret's name.
+    An agent also writes to `decisions`. The answer is the Secret's name.
     """
 
     namespace: str
@@ -50,15 +50,17 @@ class EnsureSession(Request[str]):
     role: str
     location: StoreLocation
     owner: Owner
+    decisions: StoreLocation | None = None
 
 
 @dataclass(frozen=True)
 class EnsureTokenKey(Request[str]):
-    """A Secret of this name holds a random key. The answer is the Secret's name."""
+    """A Secret of this name holds random keys, the newest not older than this. The answer is the Secret's name."""
 
     namespace: str
     name: str
     owner: Owner
+    rotate_seconds: float
 
 
 @dataclass(frozen=True)

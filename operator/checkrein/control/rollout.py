@@ -2,7 +2,7 @@
 
 A version that is asked for becomes the candidate: verified, with the interface that callers know. Every replica
 loads it beside the stable one and makes warm-up decisions; when all that run have done so, one status write makes
-it stable. Nothing else changes who acts.
+it stable. Nothing else changes who acts, but a person: while spec.override holds, no version moves.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from typing import Any
 from checkrein.api import conditions, names
 from checkrein.api.deployment import AgentDeployment, AgentDeploymentStatus, PolicyPointer, Rejection
 from checkrein.api.policy import PolicyVersion
-from checkrein.api.tasks import AgentReport, LoadedPolicy
+from checkrein.api.tasks import LoadedPolicy
+from checkrein.control import overrides, replicas
 from checkrein.control.children import PodView
 from checkrein.control.conditions import Writer
 from checkrein.control.plan import Answers, Manifest, Plan, Unavailable
-from checkrein.control.requests import EnsureSession, EnsureTokenKey, ReadAgent
+from checkrein.control.requests import EnsureSession, EnsureTokenKey
 from checkrein.control.settings import Settings
 from checkrein.control.workloads import agents
 from checkrein.control.workloads.pods import owner_reference
 
 LOOK_SOON = timedelta(milliseconds=250)
+LOADING = timedelta(seconds=2)
 STORE_RETRY = timedelta(seconds=5)
-SESSION_CHECK = timedelta(hours=1)
+REPORTS = timedelta(seconds=30)
+"""Between two looks at the replicas' reports where nothing is under way, and at the Secrets' age."""
 REJECTED_LIMIT = 16
 
 
@@ -42,31 +45,55 @@ class Observed:
 
 
 def plan(agent: AgentDeployment, observed: Observed, answers: Answers, now: datetime) -> Plan:
-    """What to do next. Asks for Secrets, and while a candidate is checked, for what each replica has loaded."""
+    """What to do next. Asks for Secrets, and for what each replica says of itself."""
     write = Writer(agent.metadata, now)
-    status = _counted(agent, observed)
+    status = overrides.told(agent, _counted(agent, observed), write)
     try:
         _secrets(agent, observed, answers)
     except Unavailable as no:
         status = _readiness(write.put(status, "Progressing", False, no.reason, no.message), agent, observed, write)
         return Plan(status=status, after=STORE_RETRY)
-    status = _advance(agent, status, observed, answers, write)
+    reports = replicas.heard(observed.pods, answers)
+    status = _advance(agent, status, observed, reports, write)
+    status = replicas.standby(agent, status, observed.versions, reports, write)
+    status = replicas.honoured(replicas.logging(status, reports, write), reports, write)
     status = _readiness(status, agent, observed, write)
     return Plan(
         status=status,
         apply=_changed(agents.objects(agent, observed.settings, observed.cluster), observed),
-        after=LOOK_SOON if status.candidate else SESSION_CHECK,
+        after=_next_look(agent, status, now),
     )
+
+
+def _next_look(agent: AgentDeployment, status: AgentDeploymentStatus, now: datetime) -> timedelta:
+    """When something may have changed that no watch tells."""
+    held, left = overrides.active(agent, now), overrides.time_left(agent, now)
+    usual = LOOK_SOON if status.candidate and not held else LOADING if replicas.is_loading(status) else REPORTS
+    return usual if left is None else min(usual, left)
 
 
 def _secrets(agent: AgentDeployment, observed: Observed, answers: Answers) -> None:
     """The replicas' store session and the key of their tokens exist. Raises Unanswered, Unavailable."""
     owner = tuple(sorted(owner_reference(agents.KIND, agent.metadata).items()))
     namespace, name = agent.metadata.namespace, agent.metadata.name
-    location = agents.policies_location(observed.settings)
-    answers.ask(EnsureTokenKey(namespace=namespace, name=names.token_key(name), owner=owner))
-    secret = names.credentials(names.agent(name))
-    answers.ask(EnsureSession(namespace=namespace, name=secret, role="agent", location=location, owner=owner))
+    answers.ask(
+        EnsureTokenKey(
+            namespace=namespace,
+            name=names.token_key(name),
+            owner=owner,
+            rotate_seconds=observed.settings.token_key_seconds,
+        )
+    )
+    answers.ask(
+        EnsureSession(
+            namespace=namespace,
+            name=names.credentials(names.agent(name)),
+            role="agent",
+            location=agents.policies_location(observed.settings),
+            owner=owner,
+            decisions=agents.decisions_location(agent, observed.settings, observed.cluster),
+        )
+    )
 
 
 def _changed(desired: tuple[Manifest, ...], observed: Observed) -> tuple[Manifest, ...]:
@@ -92,19 +119,27 @@ def _counted(agent: AgentDeployment, observed: Observed) -> AgentDeploymentStatu
 
 
 def _advance(
-    agent: AgentDeployment, status: AgentDeploymentStatus, observed: Observed, answers: Answers, write: Writer
+    agent: AgentDeployment,
+    status: AgentDeploymentStatus,
+    observed: Observed,
+    reports: replicas.Reports,
+    write: Writer,
 ) -> AgentDeploymentStatus:
-    """One step from stable towards the version that is wanted."""
+    """One step from stable towards the version that is wanted, unless a person holds the reins."""
     wanted = agent.spec.policy_version
     if status.stable and status.stable.name == wanted:
         message = f"PolicyVersion {wanted} decides"
         return write.put(status, "Progressing", False, "Complete", message, candidate=None)
+    if overrides.active(agent, write.now):
+        message = f"PolicyVersion {wanted} waits until spec.override ends"
+        kept = status.candidate if status.candidate and status.candidate.name == wanted else None
+        return write.put(status, "Progressing", False, "Overridden", message, candidate=kept)
     if refusal := _refuse(agent, status, observed):
         return write.put(status, "Progressing", False, *refusal, candidate=None)
     version = observed.versions[wanted]
     candidate = PolicyPointer(name=wanted, artifact=version.spec.artifact, interface=version.spec.interface)
     status = status.model_copy(update={"candidate": candidate})
-    return _check(agent, status, candidate, observed, answers, write)
+    return _check(agent, status, candidate, reports, write)
 
 
 def _refuse(agent: AgentDeployment, status: AgentDeploymentStatus, observed: Observed) -> tuple[str, str] | None:
@@ -135,14 +170,11 @@ def _check(
     agent: AgentDeployment,
     status: AgentDeploymentStatus,
     candidate: PolicyPointer,
-    observed: Observed,
-    answers: Answers,
+    reports: replicas.Reports,
     write: Writer,
 ) -> AgentDeploymentStatus:
-    """Ask every running replica whether it has loaded and warmed up the candidate."""
-    running = tuple(ReadAgent(p.address) for p in observed.pods if p.running and p.address and not p.deleting)
-    said = answers.ask_all(running)
-    loads = [_loaded(report, candidate) for report in said.values()]
+    """Has every running replica loaded and warmed up the candidate?"""
+    loads = [replicas.loaded(report, candidate.artifact.digest) for report in reports.values()]
     for load in loads:
         if load and not load.ready and load.permanent:
             return _reject(agent, status, load, write)
@@ -152,13 +184,6 @@ def _check(
     trouble = next((f"; {load.reason}: {load.message}" for load in loads if load and load.reason), "")
     message = f"{candidate.name} is loaded and warmed up on {ready} of {len(loads)} running replicas{trouble}"
     return write.put(status, "Progressing", True, "Loading", message)
-
-
-def _loaded(report: AgentReport | Unavailable, candidate: PolicyPointer) -> LoadedPolicy | None:
-    """What this replica says of the candidate: by digest, since a name can be taken twice."""
-    if isinstance(report, Unavailable):
-        return None
-    return next((p for p in report.policies if p.digest == candidate.artifact.digest), None)
 
 
 def _promote(status: AgentDeploymentStatus, candidate: PolicyPointer, write: Writer) -> AgentDeploymentStatus:
@@ -191,16 +216,23 @@ def _reject(
 def _readiness(
     status: AgentDeploymentStatus, agent: AgentDeployment, observed: Observed, write: Writer
 ) -> AgentDeploymentStatus:
-    """Ready: a verified policy decides on at least one replica, whatever the rollout does."""
+    """Ready: somebody who may decides on at least one replica, whatever the rollout does."""
     wanted, ready = agent.spec.replicas, status.ready_replicas
+    override = overrides.active(agent, write.now)
     if wanted == 0 and status.replicas == 0:
         return write.put(status, "Ready", False, "ScaledToZero", "spec.replicas is 0", phase="Pending")
-    if status.stable is None:
+    if status.stable is None and override is None:
         return write.put(status, "Ready", False, "NoPolicy", "no version has passed its checks yet", phase="Pending")
-    problem = next((p.problem for p in observed.pods if p.problem), None)
+    if override and override.mode == "Stop":
+        return write.put(status, "Ready", False, "Stopped", "spec.override: no decision is given", phase="Overridden")
     if ready == 0:
+        problem = next((p.problem for p in observed.pods if p.problem), None)
         reason, message = problem or ("NoReplicaReady", f"0 of {wanted} replicas are ready")
         return write.put(status, "Ready", False, reason, message, phase="Degraded")
+    if override:
+        message = f"spec.override ({override.mode}) decides on {ready} of {wanted} replicas"
+        return write.put(status, "Ready", True, "Overridden", message, phase="Overridden")
+    assert status.stable is not None
     phase = "Progressing" if status.candidate else "Healthy" if ready >= wanted else "Degraded"
     message = f"{status.stable.name} decides on {ready} of {wanted} replicas"
     return write.put(status, "Ready", True, "Deciding", message, phase=phase)

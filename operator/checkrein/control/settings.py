@@ -22,6 +22,7 @@ class StoreSettings(Model):
     region: str = "us-east-1"
     policies_bucket: str = "checkrein-policies"
     runs_bucket: str = "checkrein-runs"
+    decisions_bucket: str = "checkrein-decisions"
 
     def location(self, bucket: str, *, read_prefix: str = "", write_prefix: str = "") -> StoreLocation:
         """A bucket of it, as those who read and write there are told."""
@@ -52,6 +53,7 @@ class Settings(Model):
     resync_seconds: float = Field(default=30, gt=0, description="Between two comparisons of the cache with a list.")
     progress_seconds: float = Field(default=2, gt=0, description="Between two readings of a trainer's progress.")
     verify_seconds: float = Field(default=300, gt=0, description="Between two verifications of a PolicyVersion.")
+    token_key_seconds: float = Field(default=86_400, ge=3600, description="Age at which an agent gets a new token key.")
 
 
 def load() -> Settings:

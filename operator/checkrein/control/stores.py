@@ -1,4 +1,4 @@
-"""The store as the operator uses it: its two buckets, opened once, and the sessions that it mints."""
+"""The store as the operator uses it: two of its buckets, opened once, and the sessions that it mints."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ AGENT_SECONDS = 7 * 24 * 3600
 RESULTS_LIMIT = 64 * 2**20
 
 
+def rights(request: EnsureSession) -> sessions.Policy:
+    """What the session of a request may do. Raises ValueError on a prefix that would grant more."""
+    if request.role == "agent":
+        return sessions.agent_policy(request.location, request.decisions)
+    return sessions.run_policy(request.location)
+
+
 class Stores:
     """Synchronous; call it from a thread. Raises StoreError."""
 
@@ -33,11 +40,8 @@ class Stores:
 
     def mint(self, request: EnsureSession) -> StoreCredentials:
         """A session with the rights of the request's role."""
-        build, seconds = {
-            "run": (sessions.run_policy, RUN_SECONDS),
-            "agent": (sessions.agent_policy, AGENT_SECONDS),
-        }[request.role]
-        return sessions.mint(request.location, self._credentials(), build(request.location), seconds)
+        seconds = {"run": RUN_SECONDS, "agent": AGENT_SECONDS}[request.role]
+        return sessions.mint(request.location, self._credentials(), rights(request), seconds)
 
     def reserve_evaluation(self, request: ReserveEvaluation) -> int:
         """Evaluations that came before this one."""

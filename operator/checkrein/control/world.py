@@ -13,20 +13,22 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import ValidationError
 
+from checkrein.api.digests import canonical_json, sha256
 from checkrein.api.meta import GROUP, Model, bounded
 from checkrein.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from checkrein.api.tasks import MANAGEMENT_PORT, SERVING_PORT, AgentReport, TrainingProgress
-from checkrein.control import requests
+from checkrein.control import requests, tokens
 from checkrein.control.children import JobView, job_view
 from checkrein.control.cluster import ApiError, Cluster
 from checkrein.control.kinds import KINDS
 from checkrein.control.plan import Request, Unavailable
-from checkrein.control.stores import RUN_SECONDS, Stores
+from checkrein.control.stores import RUN_SECONDS, Stores, rights
 from checkrein.store.errors import StoreError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 EXPIRES = f"{GROUP}/expires"
+RIGHTS = f"{GROUP}/rights"  # digest of what the session may do: a pod gets new ones when they change
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 KEY_BYTES = 32
 HTTP_TIMEOUT = httpx.Timeout(2.0)
@@ -50,12 +52,14 @@ class World:
         http: httpx.AsyncClient,
         believed: dict[type[Request[Any]], float],
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._cluster = cluster
         self._stores = stores
         self._http = http
         self._believed = {**BELIEVED, **believed}
         self._clock = clock
+        self._wall = wall
         self._kept: dict[Request[Any], tuple[float, Any]] = {}
         s = stores
         self._ways: dict[type[Request[Any]], Callable[[Any], Awaitable[Any]]] = {
@@ -121,11 +125,18 @@ class World:
     async def _session(self, request: requests.EnsureSession) -> str:
         """Mint anew when less than half of the shortest session's life is left: the pod sees it within minutes."""
         present = await self._cluster.get("Secret", request.namespace, request.name)
-        if present and _owned(present, request.owner) and _left(present) > SESSION_MARGIN:
+        may = sha256(canonical_json(rights(request)))
+        if (
+            present
+            and _owned(present, request.owner)
+            and _noted(present, RIGHTS) == may
+            and _left(present) > SESSION_MARGIN
+        ):
             return request.name
         session = await asyncio.to_thread(self._stores.mint, request)
         secret = _secret(request.namespace, request.name, request.owner)
-        secret["metadata"]["annotations"] = {EXPIRES: session.expiration.isoformat() if session.expiration else ""}
+        expires = session.expiration.isoformat() if session.expiration else ""
+        secret["metadata"]["annotations"] = {EXPIRES: expires, RIGHTS: may}
         secret["data"] = {
             "credentials.json": _base64(session.model_dump_json(by_alias=True, exclude_none=True).encode())
         }
@@ -133,12 +144,19 @@ class World:
         return request.name
 
     async def _token_key(self, request: requests.EnsureTokenKey) -> str:
-        """Created once: a new key would end every episode under way."""
+        """Keys are added to those that are there: one that went would end every episode begun with it."""
         present = await self._cluster.get("Secret", request.namespace, request.name)
+        now = self._wall()
+        fresh = {str(int(now)): _base64(secrets.token_bytes(KEY_BYTES))}
         if present is None or not _owned(present, request.owner):
             secret = _secret(request.namespace, request.name, request.owner)
-            secret["data"] = {"key": _base64(secrets.token_bytes(KEY_BYTES))}
-            await self._cluster.create(secret)
+            await self._cluster.create(secret | {"data": fresh})
+            return request.name
+        names = present.get("data", {})
+        change = dict.fromkeys(tokens.outlived(names, now))
+        change |= fresh if tokens.is_due(names, now, request.rotate_seconds) else {}
+        if change:
+            await self._cluster.merge(present, {"data": change})
         return request.name
 
 
@@ -156,9 +174,13 @@ def _owned(obj: dict[str, Any], owner: requests.Owner) -> bool:
     return dict(owner)["uid"] in {o["uid"] for o in obj["metadata"].get("ownerReferences", ())}
 
 
+def _noted(secret: dict[str, Any], annotation: str) -> str:
+    return str(secret["metadata"].get("annotations", {}).get(annotation, ""))
+
+
 def _left(secret: dict[str, Any]) -> timedelta:
     """How long the session in a Secret still lasts, by its annotation."""
-    expires = secret["metadata"].get("annotations", {}).get(EXPIRES)
+    expires = _noted(secret, EXPIRES)
     return datetime.fromisoformat(expires) - datetime.now(UTC) if expires else timedelta()
 
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from checkrein.api.digests import canonical, sha256
+from checkrein.api.environment import Safety
 from checkrein.api.meta import FileReference
 from checkrein.api.policy import Artifact
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import ManifestFile, PolicyManifest
+from checkrein.api.training import Acting
 from checkrein.store import keys
 from checkrein.store.client import READ_LIMIT, Store
 from checkrein.store.errors import InvalidArtifact, TooLarge
@@ -38,9 +40,13 @@ def export(
     interface: Interface,
     algorithm: str,
     opset: int,
-    acting: str = "Deterministic",
+    acting: Acting = "Deterministic",
+    safety: Safety | None = None,
 ) -> FileReference:
-    """Writes an attempt's artifact below `writePrefix`artifact/, the manifest last: where it is, all is."""
+    """Writes an attempt's artifact below `writePrefix`artifact/, the manifest last: where it is, all is.
+
+    Of `safety`, the environment's, the rules go along: whoever acts by the policy keeps them.
+    """
     folder = f"{store.location.write_prefix}artifact/"
     manifest = PolicyManifest(
         files=[ManifestFile(path=p, digest=sha256(d), size=len(d)) for p, d in sorted(files.items())],
@@ -48,6 +54,8 @@ def export(
         algorithm=algorithm,
         acting=acting,
         opset=opset,
+        features=safety.features if safety else [],
+        shield=safety.shield if safety else [],
     )
     _check_files(manifest)
     for path, data in files.items():

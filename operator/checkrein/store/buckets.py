@@ -1,4 +1,4 @@
-"""The two buckets: policies, which nobody can change or delete, and runs, where things come and go."""
+"""The buckets: policies and decisions, which nobody can change or delete, and runs, where things come and go."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ from checkrein.store.client import Store
 from checkrein.store.errors import AlreadyExists, StoreRefused, translated
 
 
-def ensure(store: Store, policies_bucket: str, runs_bucket: str, *, retention_days: int = 1) -> None:
+def ensure(
+    store: Store,
+    policies_bucket: str,
+    runs_bucket: str,
+    decisions_bucket: str | None = None,
+    *,
+    retention_days: int = 1,
+) -> None:
     """Creates what is missing; run twice, or after a crash halfway, it ends the same. Never shortens a retention.
 
-    `retention_days` is how long nobody, root included, can delete what was published. Installations choose years;
-    the default suits development. `store` lends its connection: its own bucket does not matter.
-    Raises StoreRefused where the policies bucket exists without object lock, which only its creation can set.
+    `retention_days` is how long nobody, root included, can delete what was published or logged. Installations choose
+    years; the default suits development. Without `decisions_bucket` there is none: nothing decides there.
+    `store` lends its connection: its own bucket does not matter.
+    Raises StoreRefused where a bucket that needs object lock exists without, which only its creation can set.
     """
     _create(store, runs_bucket, lock=False)
-    _create(store, policies_bucket, lock=True)
-    _retain(store, policies_bucket, retention_days)
+    for bucket in filter(None, (policies_bucket, decisions_bucket)):
+        _create(store, bucket, lock=True)
+        _retain(store, bucket, retention_days)
 
 
 def _create(store: Store, bucket: str, *, lock: bool) -> None:

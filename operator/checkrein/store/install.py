@@ -28,12 +28,13 @@ def install(
     administrator: StoreCredentials,
     operator: StoreCredentials,
     policies_bucket: str,
+    decisions_bucket: str,
     *,
     retention_days: int = 1,
 ) -> None:
-    """Creates `policies_bucket` and `location.bucket` (runs), and lets `operator` in. Raises StoreError."""
+    """Creates both, and `location.bucket` (runs), and lets `operator` in. Raises StoreError."""
     store = Store(location, lambda: administrator)
-    buckets.ensure(store, policies_bucket, location.bucket, retention_days=retention_days)
+    buckets.ensure(store, policies_bucket, location.bucket, decisions_bucket, retention_days=retention_days)
     admin = MinioAdmin(
         endpoint=location.endpoint,
         credentials=RenewingProvider(lambda: administrator),
@@ -43,7 +44,7 @@ def install(
     )
     with translated(f"create the operator's user at {location.endpoint}"), TemporaryDirectory() as folder:
         policy = Path(folder, "policy.json")
-        policy.write_text(json.dumps(operator_policy(policies_bucket, location.bucket)))
+        policy.write_text(json.dumps(operator_policy(policies_bucket, location.bucket, decisions_bucket)))
         admin.policy_add(POLICY, str(policy))
         admin.user_add(operator.access_key, operator.secret_key)
         admin.policy_set(POLICY, user=operator.access_key)
@@ -57,7 +58,10 @@ def main() -> None:
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--policies-bucket", required=True)
     parser.add_argument("--runs-bucket", required=True)
-    parser.add_argument("--retention-days", type=int, default=1, help="how long nobody can delete what was published")
+    parser.add_argument("--decisions-bucket", required=True)
+    parser.add_argument(
+        "--retention-days", type=int, default=1, help="how long nobody can delete what was published or logged"
+    )
     parser.add_argument("--administrator", type=Path, required=True, help="file with accessKey and secretKey, JSON")
     parser.add_argument("--operator", type=Path, required=True, help="likewise, of the user to create")
     given = parser.parse_args()
@@ -69,6 +73,7 @@ def main() -> None:
         from_file(given.administrator)(),
         from_file(given.operator)(),
         given.policies_bucket,
+        given.decisions_bucket,
         retention_days=given.retention_days,
     )
 

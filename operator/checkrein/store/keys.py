@@ -5,6 +5,7 @@ runs bucket       runs/CLUSTER/NAMESPACE/UID/ATTEMPT/{train,evaluate}/
 policies bucket   sha256/ab/ab12...                              content: files and manifests
                   versions/CLUSTER/NAMESPACE/POLICY/N            who holds number N of a policy's name
                   evaluations/CLUSTER/NAMESPACE/POLICY/ENV/K     who held the K-th evaluation
+decisions bucket  decisions/CLUSTER/NAMESPACE/UID/               the decision log of one AgentDeployment
 CLUSTER is the uid of the namespace kube-system.
 """
 
@@ -65,3 +66,8 @@ def versions_prefix(cluster: str, namespace: str, policy: str) -> str:
 def evaluations_prefix(cluster: str, namespace: str, policy: str, environment_digest: str) -> str:
     """Reservations of evaluations of a policy's name in one environment."""
     return _folder("evaluations", cluster, namespace, policy, environment_digest.removeprefix("sha256:"))
+
+
+def decisions_prefix(cluster: str, namespace: str, uid: str) -> str:
+    """All of one AgentDeployment's decision log."""
+    return _folder("decisions", cluster, namespace, uid)

@@ -76,25 +76,29 @@ def run_policy(location: StoreLocation) -> Policy:
     return _policy(statements)
 
 
-def agent_policy(location: StoreLocation) -> Policy:
-    """Rights of an agent: read what is published."""
-    return _policy([_allow(READ_VERSIONS, _objects(location.bucket, location.read_prefix))])
+def agent_policy(policies: StoreLocation, decisions: StoreLocation | None = None) -> Policy:
+    """Rights of an agent: read what is published, and add to its own decision log, below `decisions.writePrefix`."""
+    statements = [_allow(READ_VERSIONS, _objects(policies.bucket, policies.read_prefix))]
+    if decisions is not None:
+        if not decisions.write_prefix:
+            raise ValueError(
+                "decisions.writePrefix must name the deployment's prefix: empty would mean everybody's log"
+            )
+        statements.append(_allow(WRITE, _objects(decisions.bucket, decisions.write_prefix)))
+    return _policy(statements)
 
 
-def operator_policy(policies_bucket: str, runs_bucket: str) -> Policy:
+def operator_policy(policies_bucket: str, runs_bucket: str, decisions_bucket: str) -> Policy:
     """Rights of the operator's own user, which an installer grants; they bound every session that it mints.
 
-    No deletion and no change of retention in the policies bucket: publishing only ever adds.
+    No deletion and no change of retention where policies and decisions are: publishing and logging only ever add.
     """
+    buckets = (policies_bucket, runs_bucket, decisions_bucket)
     return _policy(
         [
-            _allow([*READ_VERSIONS, *WRITE], _objects(policies_bucket, "")),
+            _allow([*READ_VERSIONS, *WRITE], _objects(policies_bucket, ""), _objects(decisions_bucket, "")),
             _allow([*READ_VERSIONS, *WRITE, "s3:DeleteObject"], _objects(runs_bucket, "")),
-            _allow(
-                [*LIST, "s3:GetBucketObjectLockConfiguration"],
-                f"arn:aws:s3:::{policies_bucket}",
-                f"arn:aws:s3:::{runs_bucket}",
-            ),
+            _allow([*LIST, "s3:GetBucketObjectLockConfiguration"], *(f"arn:aws:s3:::{bucket}" for bucket in buckets)),
         ]
     )
 

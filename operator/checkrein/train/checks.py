@@ -10,14 +10,15 @@ from contextlib import closing
 import gymnasium
 from gymnasium.utils.env_checker import check_env
 
-from checkrein.api.environment import Check, Findings, RewardBounds, RLEnvironmentSpec
+from checkrein.api.digests import canonical_json
+from checkrein.api.environment import Check, Findings, RewardBounds, RLEnvironmentSpec, Safety
 from checkrein.api.meta import bounded
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import ProbeReport
 from checkrein.train.failures import Failed, describe
 from checkrein.train.packages import packages_digest
 from checkrein.train.play import Env, Limits, Record, play, same_trajectory
-from checkrein.wrappers.environments import EnvironmentFault, make_environment, step_limit
+from checkrein.wrappers.environments import EnvironmentFault, make_environment, make_for_learning, step_limit
 from checkrein.wrappers.spaces import UnsupportedSpaceError, interface
 
 SEED = 0
@@ -36,6 +37,7 @@ def probe(spec: RLEnvironmentSpec, seconds: float, announce: Announce) -> ProbeR
     with closing(_make(spec)) as env:
         announce("Spaces")
         spaces = _spaces(spec, env)
+        _require_learnable(spec)
         announce("Deterministic")
         deterministic = check_deterministic(spec, env)
         announce("API")
@@ -48,6 +50,7 @@ def probe(spec: RLEnvironmentSpec, seconds: float, announce: Announce) -> ProbeR
             check_finite(record),
             check_episodes_end(record, step_limit(env)),
             check_reward_bounds(record, spec.reward.bounds),
+            check_safety(spec.safety, spaces),
         ]
     failed = next((check for check in checks if not check.passed), None)
     return ProbeReport(
@@ -120,9 +123,33 @@ def check_reward_bounds(record: Record, bounds: RewardBounds | None) -> Check:
     return Check(name="RewardBounds", passed=True, message=played)
 
 
+def check_safety(safety: Safety, interface: Interface) -> Check:
+    """What can be said of features and rules without a policy; expressions are tried where one is loaded."""
+    size, action = interface.observation.size, interface.action
+    least, most = action.start or 0, (action.start or 0) + (action.n or 1) - 1
+    message = ""
+    if safety.features and len(safety.features) != size:
+        message = f"spec.safety.features has {len(safety.features)} names, an observation has {size} elements"
+    for rule in safety.shield:
+        field = f"spec.safety.shield[{rule.name}]"
+        if rule.forbid and (action.type != "Discrete" or not all(least <= a <= most for a in rule.forbid)):
+            message = f"{field}.forbid names actions that {action.describe()} does not have"
+        if (rule.clip or rule.max_change) and action.type != "Box":
+            message = f"{field} needs Box actions, these are {action.describe()}; use forbid or require"
+    return Check(name="Safety", passed=not message, message=message)
+
+
 def _make(spec: RLEnvironmentSpec) -> Env:
     try:
         return make_environment(spec)
+    except EnvironmentFault as fault:
+        raise Failed(fault.reason, str(fault), permanent=True) from fault
+
+
+def _require_learnable(spec: RLEnvironmentSpec) -> None:
+    """The wrappers at Policy fit as well."""
+    try:
+        make_for_learning(spec).close()
     except EnvironmentFault as fault:
         raise Failed(fault.reason, str(fault), permanent=True) from fault
 
@@ -134,13 +161,13 @@ def _check_failed(spec: RLEnvironmentSpec, found: str) -> Failed:
 
 def _spaces(spec: RLEnvironmentSpec, env: Env) -> Interface:
     try:
-        found = interface(env)
+        found = interface(env, spec.wrappers)
     except UnsupportedSpaceError as error:
         raise _check_failed(spec, f"Spaces: {error}") from error
-    if len(found.model_dump_json()) > MOST_BOUNDS_BYTES:
+    if len(canonical_json(found.dump())) > MOST_BOUNDS_BYTES:
         raise _check_failed(
             spec,
             "Spaces: the bounds of the spaces differ from element to element and are too many to report; "
-            "use the same low and high for all elements of a Box",
+            "use the same low and high for all elements of a Box, and few members in a Dict",
         )
     return found

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium
-import numpy as np
 
 from checkrein.api.environment import RLEnvironmentSpec
 from checkrein.train.failures import Failed
+from checkrein.train.policy import Turn
+from checkrein.train.seeds import acting_generator
 from checkrein.wrappers.environments import make_environment
 
 MOST_COPIES = 64
@@ -29,8 +30,8 @@ Env = gymnasium.Env[Any, Any]
 class Acting(Protocol):
     """What evaluation needs of a policy."""
 
-    def act(self, observations: list[Any]) -> np.ndarray[Any, Any]:
-        """One executable action for each observation."""
+    def act(self, turns: Sequence[Turn]) -> Sequence[Any]:
+        """One executable action for each turn."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,17 @@ class _Copy:
     def __init__(self, env: Env) -> None:
         self.env = env
         self.episode = -1
-        self.observation: Any = None
+        self.turn = Turn(None, acting_generator(0))
         self.total = 0.0
         self.length = 0
 
     def begin(self, episode: int, seed: int) -> None:
         self.episode, self.total, self.length = episode, 0.0, 0
-        self.observation, _ = self.env.reset(seed=seed)
+        self.turn = Turn(self.env.reset(seed=seed)[0], acting_generator(seed))
 
     def step(self, action: Any) -> bool:
         """Whether the episode ended. Raises Failed where it cannot be counted."""
-        self.observation, reward, terminated, truncated, _ = self.env.step(action)
+        self.turn.observation, reward, terminated, truncated, _ = self.env.step(action)
         self.total += float(reward)
         self.length += 1
         if not math.isfinite(self.total):
@@ -79,7 +80,7 @@ def evaluate(spec: RLEnvironmentSpec, policy: Acting, seeds: Sequence[int]) -> P
         for copy in copies:
             copy.begin(*next(waiting))
         while copies:
-            actions = policy.act([copy.observation for copy in copies])
+            actions = policy.act([copy.turn for copy in copies])
             copies = [c for c, action in zip(copies, actions, strict=True) if _advance(c, action, played, waiting)]
     return played
 

@@ -1,6 +1,7 @@
 """The policy as ONNX: one graph from the observation as the environment gives it to the action that it executes.
 
-Input `observation`, [batch, *shape]: float32 for Box and MultiBinary, int64 for Discrete ([batch]) and MultiDiscrete.
+Input `observation`, [batch, *shape]: float32 for Box and MultiBinary, int64 for Discrete ([batch]) and MultiDiscrete;
+of a Dict one input for each member, `observation.KEY`.
 Outputs, batch first: `action` (int64 for discrete kinds, `start` included; float32 for Box, within its bounds),
 `value` (expected discounted return, in the environment's own rewards), and of what the algorithm has: `logits`,
 `q_values`, `mean`, `log_std`.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,15 @@ import onnxruntime
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecTransposeImage
 from torch import Tensor, nn
 
 from checkrein.api.spaces import Interface, Space
+from checkrein.api.wrappers import Wrapper
 from checkrein.train.algorithms import Algorithm
 from checkrein.train.failures import Failed
-from checkrein.train.model import observation_statistics
-from checkrein.train.policy import INPUT, batch
+from checkrein.train.model import observation_statistics, transposed
+from checkrein.train.policy import inputs
+from checkrein.train.stacking import Layers, as_learnt
 
 OPSET = 17
 TIE = 1e-4
@@ -33,62 +36,73 @@ TIE = 1e-4
 Array = np.ndarray[Any, Any]
 
 
-class Graph(nn.Module):
-    """Everything between the environment's observation and its action."""
+class Entry(nn.Module):
+    """From the environment's observation, or one member of it, to what the library's policy takes."""
 
     mean: Tensor
     spread: Tensor
-    low: Tensor
-    high: Tensor
 
-    def __init__(self, model: BaseAlgorithm, network: nn.Module, interface: Interface) -> None:
+    def __init__(self, model: BaseAlgorithm, name: str) -> None:
         super().__init__()
-        self.network = network
-        self.model_space = model.action_space
-        self.squashed = bool(getattr(model.policy, "squash_output", False))
-        self.transposed = isinstance(model.get_env(), VecTransposeImage)
-        self.first_observation = interface.observation.start or 0
-        self.first_action = interface.action.start or 0
-        self.value_scale = 1.0
+        self.transposed = name in transposed(model)
         self.clip: float | None = None
-        self._freeze(model)
-
-    def _freeze(self, model: BaseAlgorithm) -> None:
-        """Statistics as they are now."""
         normalizer = model.get_vec_normalize_env()
-        if normalizer is not None and normalizer.norm_reward:
-            self.value_scale = float(np.sqrt(normalizer.ret_rms.var + normalizer.epsilon))
-        statistics = observation_statistics(model)
+        statistics = observation_statistics(model).get(name)
         if normalizer is not None and statistics is not None:
             self.clip = float(normalizer.clip_obs)
             self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
             spread = np.sqrt(statistics.var + normalizer.epsilon)
             self.register_buffer("spread", torch.as_tensor(spread, dtype=torch.float64))
-        if isinstance(self.model_space, spaces.Box):
-            self.register_buffer("low", torch.as_tensor(self.model_space.low))
-            self.register_buffer("high", torch.as_tensor(self.model_space.high))
 
-    def forward(self, observation: Tensor) -> tuple[Tensor, ...]:
-        """In the order of `names`."""
-        outputs = self.network(self._prepare(observation))
-        outputs["action"] = self._execute(outputs["action"])
-        outputs["value"] = outputs["value"] * self.value_scale
-        return tuple(outputs[name] for name in sorted(outputs))
-
-    def names(self, observation: Tensor) -> list[str]:
-        """What the graph gives."""
-        with torch.no_grad():
-            return sorted(self.network(self._prepare(observation)))
-
-    def _prepare(self, observation: Tensor) -> Tensor:
-        if self.first_observation:
-            observation = observation - self.first_observation
+    def forward(self, observation: Tensor) -> Tensor:
+        """Channels first, normalised."""
         if self.transposed:
             observation = observation.permute(0, 3, 1, 2)
         if self.clip is not None:  # in double precision, as the library does it
             scaled = (observation.double() - self.mean) / self.spread
             observation = scaled.clamp(-self.clip, self.clip).float()
         return observation
+
+
+class Graph(nn.Module):
+    """Everything between the environment's observation and its action."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, model: BaseAlgorithm, network: nn.Module, interface: Interface, wrappers: Sequence[Wrapper]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.model_space = model.action_space
+        self.squashed = bool(getattr(model.policy, "squash_output", False))
+        self.first_action = interface.action.start or 0
+        self.value_scale = reward_scale(model)
+        self.layers = Layers(interface.observation, wrappers)
+        self.entries = nn.ModuleList(Entry(model, name) for name in self.layers.names)
+        if isinstance(self.model_space, spaces.Box):
+            self.register_buffer("low", torch.as_tensor(self.model_space.low))
+            self.register_buffer("high", torch.as_tensor(self.model_space.high))
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """In the order of `names`."""
+        outputs = self._outputs(inputs)
+        return tuple(outputs[name] for name in sorted(outputs))
+
+    def names(self, inputs: tuple[Tensor, ...]) -> list[str]:
+        """What the graph gives."""
+        with torch.no_grad():
+            return sorted(self._outputs(inputs))
+
+    def _outputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        parts, state = self.layers(*inputs)
+        names = self.layers.names
+        prepared = {name: entry(part) for name, entry, part in zip(names, self.entries, parts, strict=True)}
+        outputs = self.network(prepared[""] if names == [""] else prepared)
+        outputs["action"] = self._execute(outputs["action"])
+        outputs["value"] = outputs["value"] * self.value_scale
+        return {**outputs, **state}
 
     def _execute(self, action: Tensor) -> Tensor:
         if not isinstance(self.model_space, spaces.Box):
@@ -99,11 +113,24 @@ class Graph(nn.Module):
         return torch.minimum(torch.maximum(action, self.low), self.high)
 
 
-def to_onnx(model: BaseAlgorithm, algorithm: Algorithm, interface: Interface) -> bytes:
+def reward_scale(model: BaseAlgorithm) -> float:
+    """By what rewards were divided in training."""
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is None or not normalizer.norm_reward:
+        return 1.0
+    return float(np.sqrt(normalizer.ret_rms.var + normalizer.epsilon))
+
+
+def to_onnx(
+    model: BaseAlgorithm, algorithm: Algorithm, interface: Interface, wrappers: Sequence[Wrapper] = ()
+) -> bytes:
     """The policy's graph. Learning is over: the policy moves to the CPU."""
     model.policy.set_training_mode(False)
-    graph = Graph(model, algorithm.network(model.policy), interface).to("cpu").eval()
-    sample = torch.as_tensor(batch(interface.observation, [_zero(interface.observation)] * 2))
+    graph = Graph(model, algorithm.network(model.policy), interface, wrappers).to("cpu").eval()
+    observed = inputs(interface.observation, [_zero(interface.observation)] * 2)
+    zeros = {name: torch.as_tensor(array) for name, array in observed.items()}
+    zeros |= graph.layers.zeros(interface.observation, batch=2)
+    sample = tuple(zeros.values())
     names = graph.names(sample)
     file = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
@@ -111,24 +138,30 @@ def to_onnx(model: BaseAlgorithm, algorithm: Algorithm, interface: Interface) ->
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph,
-            (sample,),
+            sample,
             file,  # type: ignore[arg-type]  # annotated for the other exporter
-            input_names=[INPUT],
+            input_names=list(zeros),
             output_names=names,
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)},
+            dynamic_axes={name: {0: "batch"} for name in (*zeros, *names)},
             opset_version=OPSET,
             dynamo=False,
         )
     return file.getvalue()
 
 
-def verify(onnx: bytes, model: BaseAlgorithm, interface: Interface, observations: list[Any]) -> None:
+def verify(
+    onnx: bytes,
+    model: BaseAlgorithm,
+    interface: Interface,
+    observations: list[Any],
+    wrappers: Sequence[Wrapper] = (),
+) -> None:
     """Compare with the library's own deterministic actions. Raises Failed (ExportMismatch, permanent)."""
     session = onnxruntime.InferenceSession(onnx)
     names = [output.name for output in session.get_outputs()]
-    inputs = batch(interface.observation, observations)
-    outputs = dict(zip(names, session.run(None, {INPUT: inputs}), strict=True))
-    expected = predict(model, interface, observations)
+    _, state = as_learnt(interface.observation, wrappers, observations)
+    outputs = dict(zip(names, session.run(None, inputs(interface.observation, observations) | state), strict=True))
+    expected = predict(model, interface, observations, wrappers)
     differing = np.flatnonzero(_differs(outputs, expected, interface.action))
     if differing.size:
         first = differing[0]
@@ -140,16 +173,20 @@ def verify(onnx: bytes, model: BaseAlgorithm, interface: Interface, observations
         )
 
 
-def predict(model: BaseAlgorithm, interface: Interface, observations: list[Any]) -> Array:
+def predict(
+    model: BaseAlgorithm, interface: Interface, observations: list[Any], wrappers: Sequence[Wrapper] = ()
+) -> Array:
     """The library's deterministic actions, as the environment executes them."""
-    raw = np.stack([np.asarray(o) for o in observations]) - (interface.observation.start or 0)
+    raw, _ = as_learnt(interface.observation, wrappers, observations)
     normalizer = model.get_vec_normalize_env()
     seen = normalizer.normalize_obs(raw) if normalizer is not None else raw
     actions, _ = model.predict(seen, deterministic=True)
     return np.asarray(actions) + (interface.action.start or 0)
 
 
-def _zero(space: Space) -> Array:
+def _zero(space: Space) -> Any:
+    if space.type == "Dict":
+        return {name: _zero(leaf) for name, leaf in space.leaves.items()}
     if space.type == "Discrete":
         return np.asarray(space.start or 0)
     return np.zeros(len(space.nvec) if space.type == "MultiDiscrete" else space.shape)

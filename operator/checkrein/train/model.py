@@ -9,22 +9,25 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 from torch import nn
 
 from checkrein.api.algorithms import misfit
 from checkrein.api.environment import RLEnvironmentSpec
 from checkrein.api.tasks import TrainingTask
-from checkrein.api.training import AlgorithmSpec
+from checkrein.api.training import AlgorithmSpec, Normalize
 from checkrein.train import hyperparameters
 from checkrein.train.algorithms import ALGORITHMS, Algorithm
 from checkrein.train.cut import Cut
+from checkrein.train.extractors import policy_of, scaled_members
 from checkrein.train.failures import Failed, describe
 from checkrein.train.seeds import initial_seed, training_seed
-from checkrein.wrappers.environments import EnvironmentFault, from_zero, make_environment
+from checkrein.wrappers.environments import EnvironmentFault, make_environment, make_for_learning
+from checkrein.wrappers.layers import in_training
 from checkrein.wrappers.spaces import interface
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -43,6 +46,7 @@ def build(task: TrainingTask) -> BaseAlgorithm:
         raise Failed("AlgorithmMisfit", why, permanent=True)
     algorithm = ALGORITHMS[spec.name]
     arguments = hyperparameters.check(algorithm.library, spec.hyperparameters)
+    _require_drawable(spec, arguments)
     environments = _environments(task, arguments.get("gamma", hyperparameters.default(algorithm.library, "gamma")))
     try:
         return _construct(algorithm, spec, environments, task.spec.seed, arguments)
@@ -71,13 +75,23 @@ def start_over(model: BaseAlgorithm, seed: int) -> None:
         model.policy.reset_noise(environments.num_envs)  # type: ignore[operator]
 
 
-def observation_statistics(model: BaseAlgorithm) -> RunningMeanStd | None:
-    """Running mean and variance by which observations are normalised, where they are."""
+def observation_statistics(model: BaseAlgorithm) -> dict[str, RunningMeanStd]:
+    """Running mean and variance of observations, where they are normalised: by member, else under the empty name."""
     normalizer = model.get_vec_normalize_env()
     if normalizer is None or not normalizer.norm_obs:
-        return None
-    assert isinstance(normalizer.obs_rms, RunningMeanStd)  # a dict only for Dict spaces
-    return normalizer.obs_rms
+        return {}
+    found = normalizer.obs_rms
+    return dict(found) if isinstance(found, dict) else {"": found}
+
+
+def transposed(model: BaseAlgorithm) -> frozenset[str]:
+    """Members, or the empty name for the whole observation, whose channels the library moves to the front."""
+    environments = model.get_env()
+    while isinstance(environments, VecEnvWrapper):
+        if isinstance(environments, VecTransposeImage) and not environments.skip:
+            return frozenset(getattr(environments, "image_space_keys", ("",)))
+        environments = environments.venv
+    return frozenset()
 
 
 def is_finite(model: BaseAlgorithm) -> bool:
@@ -85,17 +99,31 @@ def is_finite(model: BaseAlgorithm) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in model.policy.parameters())
 
 
+def _require_drawable(spec: AlgorithmSpec, arguments: dict[str, Any]) -> None:
+    """Raises Failed where actions are to be drawn from a distribution that the exported network cannot tell."""
+    if spec.acting == "Deterministic":
+        return
+    if spec.name == "DQN":
+        message = "spec.algorithm.acting: DQN has no distribution to draw from; set Deterministic"
+        raise Failed("AlgorithmMisfit", message, permanent=True)
+    if arguments.get("use_sde"):
+        why = "with it the spread depends on the state, and spec.algorithm.acting Stochastic needs one that does not"
+        raise hyperparameters.invalid("use_sde", f"{why}; set false")
+
+
 def _construct(
     algorithm: Algorithm, spec: AlgorithmSpec, environments: VecEnv, seed: int, arguments: dict[str, Any]
 ) -> BaseAlgorithm:
+    policy, extracted = policy_of(environments.observation_space)
     return algorithm.library(
-        "MlpPolicy",
+        policy,
         environments,
         seed=initial_seed(seed),
         device=algorithm.device,
         policy_kwargs={
             "net_arch": list(spec.network.hidden),
             "activation_fn": ACTIVATIONS[spec.network.activation],
+            **extracted,
         },
         **arguments,
     )
@@ -104,32 +132,60 @@ def _construct(
 def _environments(task: TrainingTask, gamma: float) -> VecEnv:
     """The copies, in this process (subprocesses would go here), with running normalisation if asked for."""
     make: Callable[[], gymnasium.Env[Any, Any]] = partial(_copy, task.environment)
+    normalize = task.spec.algorithm.normalize
     try:
         _check_interface(task)
         environments: VecEnv = DummyVecEnv([make] * task.spec.environments)
     except EnvironmentFault as fault:
         raise Failed(fault.reason, str(fault), permanent=True) from fault
-    normalize = task.spec.algorithm.normalize
-    if normalize.observation and task.interface.observation.type != "Box":
+    return _normalized(_transposed(environments, normalize), normalize, gamma)
+
+
+def _transposed(environments: VecEnv, normalize: Normalize) -> VecEnv:
+    """With the channels of images first, as torch wants them.
+
+    Below the normalisation: the library, which would do it above, could not store what it keeps unnormalised. An image
+    that is normalised itself is none any more, for the library.
+    """
+    if normalize.observation and not isinstance(environments.observation_space, spaces.Dict):
+        return environments
+    try:
+        return BaseAlgorithm._wrap_env(environments, verbose=0)
+    except AssertionError as error:
+        message = f"spec.environmentRef: {describe(error)}; give all images of the Dict the same order of dimensions"
+        raise Failed("AlgorithmMisfit", message, permanent=True) from error
+
+
+def _normalized(environments: VecEnv, normalize: Normalize, gamma: float) -> VecEnv:
+    """With running normalisation, if asked for. Raises Failed where the observation has nothing to normalise."""
+    if not normalize.observation and not normalize.reward:
+        return environments
+    space = environments.observation_space
+    members = scaled_members(space) if isinstance(space, spaces.Dict) else None
+    if normalize.observation and not members and not isinstance(space, spaces.Box):
         message = (
-            f"spec.algorithm.normalize.observation: {task.interface.observation.describe()} has no scale; set false"
+            "spec.algorithm.normalize.observation: the observation space has no numbers to scale (images have a scale "
+            "already); set false"
         )
         raise Failed("InvalidHyperparameters", message, permanent=True)
-    if normalize.observation or normalize.reward:
-        environments = VecNormalize(
-            environments, norm_obs=normalize.observation, norm_reward=normalize.reward, gamma=gamma
-        )
-    return environments
+    return VecNormalize(
+        environments,
+        norm_obs=normalize.observation,
+        norm_reward=normalize.reward,
+        gamma=gamma,
+        norm_obs_keys=members if normalize.observation else None,
+    )
 
 
 def _copy(spec: RLEnvironmentSpec) -> gymnasium.Env[Any, Any]:
-    return Cut(Monitor(from_zero(make_environment(spec))))
+    # Returns are told as the environment pays them: what shapes rewards stands outside Monitor.
+    return Cut(in_training(Monitor(make_for_learning(spec)), spec.wrappers))
 
 
 def _check_interface(task: TrainingTask) -> None:
     """The image may have changed since the probe."""
     env = make_environment(task.environment)
-    found = interface(env)
+    found = interface(env, task.environment.wrappers)
     env.close()
     if found != task.interface:
         raise Failed(

@@ -72,14 +72,23 @@ def _episode(env: Env, seed: int, record: Record, limits: Limits, start: float) 
 
 def is_finite(value: Any) -> bool:
     """Whether no element is NaN or infinite."""
+    if isinstance(value, dict):
+        return all(map(is_finite, value.values()))
     return bool(np.isfinite(value).all())
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Whether two observations, rewards or ends are equal in every element."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(is_same(left[name], right[name]) for name in left)
+    return np.array_equal(left, right)
 
 
 def same_trajectory(first: Env, second: Env, seed: int, steps: int) -> str:
     """Where two copies differ under the same seed and actions, as words; empty where they agree for `steps` steps."""
     first.action_space.seed(seed)
     a, b = first.reset(seed=seed)[0], second.reset(seed=seed)[0]
-    if not np.array_equal(a, b):
+    if not is_same(a, b):
         return "the observation after reset"
     for step in range(1, steps + 1):
         action = first.action_space.sample()
@@ -89,7 +98,7 @@ def same_trajectory(first: Env, second: Env, seed: int, steps: int) -> str:
             for name, left, right in zip(
                 ("observation", "reward", "end"), (*x[:2], x[2:4]), (*y[:2], y[2:4]), strict=True
             )
-            if not np.array_equal(left, right)
+            if not is_same(left, right)
         ]
         if differing:
             return f"the {differing[0]} of step {step}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,30 +11,63 @@ import onnxruntime
 
 from checkrein.api.spaces import Interface, Space
 from checkrein.store.artifacts import LoadedArtifact
+from checkrein.train.sampling import sampler
 
 FILE = "policy.onnx"
 INPUT = "observation"
 ACTION = "action"
+STATE = "state."
 
 Array = np.ndarray[Any, Any]
 
 
+@dataclass
+class Turn:
+    """What a policy is given of one episode for its next decision, and what it keeps there."""
+
+    observation: Any
+    rng: np.random.Generator
+    """Of this episode alone: its course does not depend on what is played beside it."""
+    state: tuple[Array, ...] = ()
+    """Of a network that has one; () at the start."""
+
+
 class Policy:
-    """Acts on batches, deterministically."""
+    """Acts on batches, in the one way that its manifest names."""
 
     def __init__(self, artifact: LoadedArtifact) -> None:
         self.interface: Interface = artifact.manifest.interface
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(artifact.files[FILE], options)
+        self._names = [output.name for output in self._session.get_outputs()]
+        self._initial = [
+            np.zeros(port.shape[1:], np.float32) for port in self._session.get_inputs() if port.name.startswith(STATE)
+        ]
+        self._draw = sampler(self.interface.action) if artifact.manifest.acting == "Stochastic" else None
 
-    def act(self, observations: list[Any]) -> Array:
-        """Executable actions, one for each observation."""
-        actions = self._session.run([ACTION], {INPUT: batch(self.interface.observation, observations)})[0]
-        return np.asarray(actions).astype(self.interface.action.dtype, copy=False)
+    def act(self, turns: Sequence[Turn]) -> list[Any]:
+        """Executable actions, one for each turn."""
+        feeds = inputs(self.interface.observation, [turn.observation for turn in turns])
+        for i, zeros in enumerate(self._initial):
+            feeds[f"{STATE}{i}"] = np.stack([turn.state[i] if turn.state else zeros for turn in turns])
+        outputs = dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
+        for row, turn in enumerate(turns):
+            turn.state = tuple(outputs[f"next_{STATE}{i}"][row] for i in range(len(self._initial)))
+        if self._draw is None:
+            return list(np.asarray(outputs[ACTION]).astype(self.interface.action.dtype, copy=False))
+        rows = ({name: np.asarray(array[row]) for name, array in outputs.items()} for row in range(len(turns)))
+        return [self._draw(row, turn.rng) for row, turn in zip(rows, turns, strict=True)]
+
+
+def inputs(space: Space, observations: list[Any]) -> dict[str, Array]:
+    """Observations as the graph's inputs: `observation`, or of a Dict `observation.KEY` for each member."""
+    if space.type != "Dict":
+        return {INPUT: batch(space, observations)}
+    return {f"{INPUT}.{name}": batch(leaf, [o[name] for o in observations]) for name, leaf in space.leaves.items()}
 
 
 def batch(space: Space, observations: list[Any]) -> Array:
-    """Observations as the graph's input: int64 for Discrete and MultiDiscrete, else float32."""
+    """Observations as one input, of a space other than Dict: int64 for Discrete and MultiDiscrete, else float32."""
     integers = space.type in ("Discrete", "MultiDiscrete")
     return np.stack([np.asarray(o) for o in observations]).astype(np.int64 if integers else np.float32)

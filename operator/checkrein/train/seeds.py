@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from itertools import count, islice
 
+import numpy as np
+
 HALF = 2**30
 # A vectorised environment seeds its copies with seed, seed + 1, ...
 MOST_COPIES = 1024
@@ -28,6 +30,11 @@ def evaluation_seeds(uid: str, attempt: int, episodes: int) -> list[int]:
     """Distinct seeds, one for each episode."""
     draws = (HALF + _number("evaluate", uid, attempt, index) % HALF for index in count())
     return list(islice(dict.fromkeys(islice(draws, 2 * episodes)), episodes))
+
+
+def acting_generator(seed: int) -> np.random.Generator:
+    """What a policy draws from in the evaluation episode with this seed: not the numbers that the environment draws."""
+    return np.random.default_rng(_number("act", seed))
 
 
 def _number(*parts: str | int) -> int:

@@ -41,7 +41,7 @@ def capture(model: BaseAlgorithm, algorithm: Algorithm) -> Files:
         files[NORMALIZATION] = _arrays({f"{n}.{k}": v for n, s in statistics.items() for k, v in _moments(s).items()})
     if buffer is not None:
         state["replay"] = {"pos": buffer.pos, "full": buffer.full}
-        files[REPLAY] = _arrays({name: getattr(buffer, name)[: buffer.size()] for name in REPLAYED})
+        files[REPLAY] = _arrays({name: array[: buffer.size()] for name, array in _replayed(buffer).items()})
     files[STATE] = json.dumps(state).encode()
     return files
 
@@ -62,8 +62,9 @@ def restore(model: BaseAlgorithm, algorithm: Algorithm, files: Mapping[str, byte
     buffer = getattr(model, "replay_buffer", None)
     if buffer is not None:
         buffer.pos, buffer.full = state["replay"]["pos"], state["replay"]["full"]
-        for name, values in _load_arrays(files[REPLAY]).items():
-            getattr(buffer, name)[: len(values)] = values
+        arrays, saved = _replayed(buffer), _load_arrays(files[REPLAY])
+        for name in arrays:
+            arrays[name][: len(saved[name])] = saved[name]
 
 
 def _tensors(model: BaseAlgorithm) -> bytes:
@@ -89,9 +90,17 @@ def _statistics(model: BaseAlgorithm) -> Iterator[tuple[str, RunningMeanStd]]:
     normalizer = model.get_vec_normalize_env()
     if normalizer is not None:
         yield "return", normalizer.ret_rms
-    observed = observation_statistics(model)
-    if observed is not None:
-        yield "observation", observed
+    for member, statistics in observation_statistics(model).items():
+        yield (f"observation.{member}" if member else "observation"), statistics
+
+
+def _replayed(buffer: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """The replay buffer's own arrays by name; of a Dict's observations one for each member."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name in REPLAYED:
+        array = getattr(buffer, name)
+        arrays |= {f"{name}.{key}": a for key, a in array.items()} if isinstance(array, dict) else {name: array}
+    return arrays
 
 
 def _moments(statistics: RunningMeanStd) -> dict[str, Any]:

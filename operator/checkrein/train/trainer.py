@@ -14,7 +14,7 @@ from checkrein.api.meta import FileReference
 from checkrein.api.tasks import Failure, TrainingReport, TrainingTask
 from checkrein.store import artifacts
 from checkrein.store.client import Store
-from checkrein.train import export, session
+from checkrein.train import dense, export, session
 from checkrein.train.algorithms import ALGORITHMS, Algorithm
 from checkrein.train.checkpoints import Checkpoints
 from checkrein.train.failures import Failed
@@ -82,7 +82,20 @@ def _learn(
 
 def _export(task: TrainingTask, model: BaseAlgorithm, algorithm: Algorithm, store: Store) -> FileReference:
     """Write, compare, upload."""
-    onnx = export.to_onnx(model, algorithm, task.interface)
+    wrappers = task.environment.wrappers
+    onnx = export.to_onnx(model, algorithm, task.interface, wrappers)
     observations = gather(task.environment, VERIFIED_OBSERVATIONS, task.spec.seed)
-    export.verify(onnx, model, task.interface, observations)
-    return artifacts.export(store, {FILE: onnx}, task.interface, task.spec.algorithm.name, export.OPSET)
+    export.verify(onnx, model, task.interface, observations, wrappers)
+    files = {FILE: onnx}
+    wrapped = any(wrapper.at == "Policy" for wrapper in wrappers)  # which the layers alone do not say
+    if not wrapped and (layers := dense.to_dense(model, task.interface)):
+        files[dense.FILE] = layers
+    return artifacts.export(
+        store,
+        files,
+        task.interface,
+        task.spec.algorithm.name,
+        export.OPSET,
+        task.spec.algorithm.acting,
+        task.environment.safety,
+    )

@@ -11,18 +11,26 @@ from gymnasium import spaces
 from gymnasium.wrappers import TransformAction, TransformObservation
 
 from checkrein.api.environment import GymnasiumSource, RLEnvironmentSpec
+from checkrein.wrappers.faults import EnvironmentFault
+from checkrein.wrappers.layers import at_client, at_policy
 
-
-class EnvironmentFault(Exception):  # noqa: N818 - a fault of the environment, told to a person
-    """An environment that cannot be made. `reason` is CamelCase, the text names the field and the mend."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+__all__ = ["EnvironmentFault", "from_zero", "make_environment", "make_for_learning", "step_limit"]
 
 
 def make_environment(spec: RLEnvironmentSpec) -> gymnasium.Env[Any, Any]:
-    """A fresh copy of the environment. Raises EnvironmentFault, and whatever the constructor itself raises."""
+    """A fresh copy of the environment as agents and their callers know it, with its wrappers at Client.
+
+    Raises EnvironmentFault, and whatever the constructor itself raises.
+    """
+    return at_client(_make(spec), spec.wrappers)
+
+
+def make_for_learning(spec: RLEnvironmentSpec) -> gymnasium.Env[Any, Any]:
+    """The same as the network sees it: counting from zero, with the wrappers at Policy, which the artifact holds."""
+    return at_policy(from_zero(make_environment(spec)), spec.wrappers)
+
+
+def _make(spec: RLEnvironmentSpec) -> gymnasium.Env[Any, Any]:
     source = spec.source.gymnasium
     _import(source)
     try:
@@ -52,6 +60,8 @@ def step_limit(env: gymnasium.Env[Any, Any]) -> int | None:
 def from_zero(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     """The environment with Discrete spaces that count from 0, as training libraries expect them."""
     observed, acted = env.observation_space, env.action_space
+    if isinstance(observed, spaces.Dict):
+        env = _members_from_zero(env, observed)
     if isinstance(observed, spaces.Discrete) and observed.start:
         first = observed.start
         env = TransformObservation(env, lambda value: value - first, spaces.Discrete(observed.n))
@@ -59,6 +69,19 @@ def from_zero(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
         least = acted.start
         env = TransformAction(env, lambda value: value + least, spaces.Discrete(acted.n))
     return env
+
+
+def _members_from_zero(env: gymnasium.Env[Any, Any], observed: spaces.Dict) -> gymnasium.Env[Any, Any]:
+    """The same for the members of a Dict."""
+    starts = {n: m.start for n, m in observed.items() if isinstance(m, spaces.Discrete) and m.start}
+    if not starts:
+        return env
+    members = {n: spaces.Discrete(m.n) if isinstance(m, spaces.Discrete) else m for n, m in observed.items()}
+
+    def shift(value: dict[str, Any]) -> dict[str, Any]:
+        return {**value, **{name: value[name] - start for name, start in starts.items()}}
+
+    return TransformObservation(env, shift, spaces.Dict(members))
 
 
 def _import(source: GymnasiumSource) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import Any
 
 from checkrein.api import names
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.digests import canonical_json, sha256
 from checkrein.api.meta import GROUP
-from checkrein.api.tasks import MANAGEMENT_PORT, SERVING_PORT, TOKEN_KEY_FILE, AgentTask, StoreLocation
+from checkrein.api.tasks import LOG_DIRECTORY, MANAGEMENT_PORT, SERVING_PORT, TOKEN_KEYS, AgentTask, StoreLocation
 from checkrein.control.settings import Settings
 from checkrein.control.workloads import pods
+from checkrein.store import keys
 
 KIND = "AgentDeployment"
 DESIRED = f"{GROUP}/desired"  # digest of what was applied: an unchanged child is not written again
+GRACE_SECONDS = 60  # for the end of the decision log to reach the store
+LOG_SIZE = "1Gi"
 
 
 def _child(agent: AgentDeployment, api_version: str, kind: str, name: str, **body: Any) -> dict[str, Any]:
@@ -29,18 +31,19 @@ def objects(agent: AgentDeployment, settings: Settings, cluster: str) -> tuple[d
 
 
 def _rights(agent: AgentDeployment) -> tuple[dict[str, Any], ...]:
-    """A replica may read its own AgentDeployment, nothing else."""
+    """A replica may read its own AgentDeployment, and PolicyVersions: it finds fallback and pin with nobody's help."""
     name = names.agent(agent.metadata.name)
     rbac = "rbac.authorization.k8s.io"
-    rule = {
+    own = {
         "apiGroups": [GROUP],
         "resources": ["agentdeployments"],
         "resourceNames": [agent.metadata.name],
         "verbs": ["get", "list", "watch"],
     }
+    policies = {"apiGroups": [GROUP], "resources": ["policyversions"], "verbs": ["get"]}
     return (
         _child(agent, "v1", "ServiceAccount", name, automountServiceAccountToken=False),
-        _child(agent, f"{rbac}/v1", "Role", name, rules=[rule]),
+        _child(agent, f"{rbac}/v1", "Role", name, rules=[own, policies]),
         _child(
             agent,
             f"{rbac}/v1",
@@ -91,8 +94,26 @@ def _stateful_set(agent: AgentDeployment, settings: Settings, cluster: str) -> d
             "podManagementPolicy": "Parallel",
             "selector": {"matchLabels": selector},
             "template": {"metadata": {"labels": pod_labels}, "spec": _pod(agent, settings, cluster)},
+            **_claims(agent),
         },
     )
+
+
+def _claims(agent: AgentDeployment) -> dict[str, Any]:
+    """A persistent volume for each replica's log, where one is asked for. It outlives the replica: it is evidence."""
+    volume = agent.spec.decision_log.volume
+    if volume is None:
+        return {}
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": volume.size}},
+    }
+    if volume.storage_class_name is not None:
+        spec["storageClassName"] = volume.storage_class_name
+    return {
+        "volumeClaimTemplates": [{"metadata": {"name": "log"}, "spec": spec}],
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+    }
 
 
 def _pod(agent: AgentDeployment, settings: Settings, cluster: str) -> dict[str, Any]:
@@ -104,15 +125,19 @@ def _pod(agent: AgentDeployment, settings: Settings, cluster: str) -> dict[str, 
         cluster=cluster,
         namespace=agent.metadata.namespace,
         name=agent.metadata.name,
+        uid=agent.metadata.uid,
         store=policies_location(settings),
+        decisions=decisions_location(agent, settings, cluster),
     )
     main["env"] += [
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         pods.task_variable(task),
     ]
     main["volumeMounts"] += [
         pods.store_mount(),
-        {"name": "token", "mountPath": posixpath.dirname(TOKEN_KEY_FILE), "readOnly": True},
+        {"name": "token", "mountPath": TOKEN_KEYS, "readOnly": True},
+        {"name": "log", "mountPath": LOG_DIRECTORY},
     ]
     main["ports"] = [
         {"name": "http", "containerPort": SERVING_PORT},
@@ -124,8 +149,14 @@ def _pod(agent: AgentDeployment, settings: Settings, cluster: str) -> dict[str, 
         pods.secret_volume("store", names.credentials(name)),
         pods.secret_volume("token", names.token_key(agent.metadata.name)),
     ]
-    spec = pods.pod_spec(main, agent.spec.template, volumes)
-    return {**spec, "serviceAccountName": name, "automountServiceAccountToken": True}
+    if agent.spec.decision_log.volume is None:
+        volumes.append({"name": "log", "emptyDir": {"sizeLimit": LOG_SIZE}})
+    return {
+        **pods.pod_spec(main, agent.spec.template, volumes),
+        "serviceAccountName": name,
+        "automountServiceAccountToken": True,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+    }
 
 
 def _get(path: str, **limits: int) -> dict[str, Any]:
@@ -135,3 +166,10 @@ def _get(path: str, **limits: int) -> dict[str, Any]:
 def policies_location(settings: Settings) -> StoreLocation:
     """Where replicas read policies."""
     return settings.store.location(settings.store.policies_bucket)
+
+
+def decisions_location(agent: AgentDeployment, settings: Settings, cluster: str) -> StoreLocation:
+    """Where replicas put their decision log, and nobody else puts anything."""
+    meta = agent.metadata
+    prefix = keys.decisions_prefix(cluster, meta.namespace, meta.uid)
+    return settings.store.location(settings.store.decisions_bucket, write_prefix=prefix)

@@ -1,0 +1,50 @@
+"""One step of one episode, on its way to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from checkrein.agent.book import Entry
+from checkrein.agent.episodes import Episode
+from checkrein.agent.execution import Situation
+from checkrein.agent.messages import Act
+from checkrein.agent.policies import Policy
+from checkrein.agent.regime import Choice
+from checkrein.agent.validation import Observation, element_shape
+from checkrein.api.spaces import Space
+
+
+@dataclass(slots=True)
+class Turn:
+    """All that is known before anybody decides.
+
+    `digest` is the observation's, `full` says whether the log keeps all of it. `now` is the time of day, `began` is by
+    the clock for durations. `standing` is whom the rollout puts in charge, `choices` are who may decide, in order.
+    """
+
+    request: Act
+    episode: Episode
+    decision: str
+    observation: Observation
+    digest: str
+    full: bool
+    caller: str
+    now: float
+    began: float
+    entry: Entry | None
+    standing: Policy | None
+    choices: tuple[Choice, ...]
+
+    @property
+    def forked(self) -> bool:
+        """Whether this step was decided here before, on another observation."""
+        entry = self.entry
+        return entry is not None and entry.episode.step == self.episode.step and entry.digest != self.digest
+
+    def situation(self, action: Space) -> Situation:
+        """What rules look at."""
+        previous = self.episode.previous
+        before = None if previous is None else np.asarray(previous, action.dtype).reshape(element_shape(action))
+        return Situation(self.observation, before, self.episode.step)

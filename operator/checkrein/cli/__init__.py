@@ -1,0 +1,1 @@
+"""The command `checkrein`: what people ask of what was kept."""

@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench-NAME`. They measure and report; nothing here fails because a machine is slow."""
