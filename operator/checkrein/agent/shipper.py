@@ -8,6 +8,7 @@ there, and a key that is taken was taken by its own earlier attempt.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -28,6 +29,7 @@ from checkrein.store.decisions.records import End
 from checkrein.store.decisions.registry import Anchor, Closed, Opened
 from checkrein.store.errors import AlreadyExists, StoreError
 
+NICE = 10
 log = logging.getLogger(__name__)
 
 READ_ATTEMPTS = 5  # then what comes after a damaged file must not wait any longer
@@ -157,6 +159,8 @@ class Shipper:
         self._wake.set()
 
     def _run(self) -> None:
+        # Compressing a segment takes milliseconds, for which no decision should have to wait.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         failures, anchor_due = 0, 0.0
         while not self._over():
             try:
