@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +36,6 @@ class Replica:
         keys: Mapping[str, bytes] | None = None,
         api_server: str = "",
         log: Path | None = None,
-        prefix: Sequence[str] = (),
     ) -> None:
         self.token_key = token_key or secrets.token_bytes(32)
         self.log = log
@@ -51,7 +50,7 @@ class Replica:
         for made, secret in (keys or {}).items():
             (self.keys / made).write_bytes(secret)
         env = self._environment(files, library, deployment, api_server)
-        command = [*prefix, sys.executable, "-m", "checkrein.agent.main"]
+        command = [sys.executable, "-m", "checkrein.agent.main"]
         self.process: Process = state.start(f"replica-{self.port}", command, env=env)
 
     def _mount(self, files: Path, library: Library, deployment: Deployment) -> None:
