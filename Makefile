@@ -6,7 +6,7 @@ GENERATED := crds charts/checkrein/templates/crds manifests/install.yaml
 NAME ?= dev
 .DEFAULT_GOAL := help
 
-.PHONY: help venv generate verify check test-unit test images cluster-up cluster-down demo demo-down bench-log bench-decisions bench-override clean clean-cache
+.PHONY: help venv generate verify check test-unit test images cluster-up cluster-down demo demo-down bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy clean clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,15 @@ bench-decisions: venv ## Measure the agent against other servers (docs/benchmark
 
 bench-override: venv ## Measure how soon an override takes hold
 	$(BIN)/python -m tests.bench.override
+
+bench-rollout: venv ## Measure how soon a bad candidate is gone and an old version back, beside Argo Rollouts
+	$(BIN)/python -m tests.bench.rollout
+
+bench-offpolicy: venv ## Measure when off-policy estimates are refused, and whether the others are right
+	$(BIN)/python -m tests.bench.offpolicy
+
+bench-gates: venv ## Measure what gates promise, on simulated rollouts
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.gates
 
 clean: ## Remove what was made in the checkout (slow products stay in ~/.cache/checkrein)
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

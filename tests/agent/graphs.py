@@ -107,6 +107,38 @@ def sometimes_invalid() -> bytes:
     return _cartpole([*nodes, helper.make_node("Identity", ["chosen"], ["action"])], initializers)
 
 
+def sometimes_raises() -> bytes:
+    """Takes action 0; on TRIGGER it looks up what is not there."""
+    nodes, initializers = _triggered(99, 0)
+    table = numpy_helper.from_array(np.zeros(2, np.int64), "table")
+    return _cartpole([*nodes, helper.make_node("Gather", ["table", "chosen"], ["action"])], [*initializers, table])
+
+
+def sometimes_nan() -> bytes:
+    """For CONTINUOUS: gives 0.5; NaN where the first element is 2, as no warm-up draws."""
+    nodes = [
+        helper.make_node("Gather", ["observation", "first"], ["seen"], axis=1),
+        helper.make_node("Equal", ["seen", "two"], ["triggered"]),
+        helper.make_node("Where", ["triggered", "nan", "half"], ["action"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "policy",
+        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", 3])],
+        [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 1])],
+        [
+            numpy_helper.from_array(np.array([0], np.int64), "first"),
+            *(
+                numpy_helper.from_array(np.array(value, np.float32), name)
+                for name, value in (("two", 2.0), ("nan", np.nan), ("half", 0.5))
+            ),
+        ],
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model: bytes = helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    return model
+
+
 def slow(rounds: int, triggered_rounds: int) -> bytes:
     """Takes action 0 after so many rounds of a loop, a microsecond or so each."""
     nodes, initializers = _triggered(triggered_rounds, rounds)

@@ -94,10 +94,12 @@ class Deployment:
         """Replace the spec."""
         self.kubectl.apply(self._deployment(spec), namespace=self.namespace)
 
-    def set_status(self, epoch: int, stable: PolicyPointer | None, candidate: PolicyPointer | None = None) -> None:
-        """Who acts and who is checked, from `epoch` on."""
+    def set_status(
+        self, epoch: int, stable: PolicyPointer | None, candidate: PolicyPointer | None = None, **more: Any
+    ) -> None:
+        """Who acts and who is checked, from `epoch` on; `more` are other fields, such as step and rollout."""
         pointers = {"stable": stable, "candidate": candidate}
-        status = {"epoch": epoch} | {k: p.dump() if p else None for k, p in pointers.items()}
+        status = {"epoch": epoch} | {k: p.dump() if p else None for k, p in pointers.items()} | more
         self.kubectl(
             *("patch", "agentdeployment", NAME, "-n", self.namespace),
             *("--subresource=status", "--type=merge", "-p", json.dumps({"status": status})),

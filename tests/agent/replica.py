@@ -23,7 +23,7 @@ OBSERVATION = [0.01, -0.02, 0.03, 0.04]
 
 class Replica:
     """One running agent. `token_key` may be shared with another one, `keys` are more of them by the time of their
-    making; `log` is the folder of its decision log.
+    making; `log` is the folder of its decision log, `operator` the account that may ask for evidence.
     """
 
     def __init__(
@@ -36,7 +36,9 @@ class Replica:
         keys: Mapping[str, bytes] | None = None,
         api_server: str = "",
         log: Path | None = None,
+        operator: str = "",
     ) -> None:
+        self.operator = operator
         self.token_key = token_key or secrets.token_bytes(32)
         self.log = log
         self.namespace = deployment.namespace
@@ -67,7 +69,13 @@ class Replica:
         self.log = self.log or files / "log"
         decisions = library.decisions(deployment.namespace)
         task = AgentTask(
-            cluster="c", namespace=deployment.namespace, name=NAME, uid="u", store=library.location, decisions=decisions
+            cluster="c",
+            namespace=deployment.namespace,
+            name=NAME,
+            uid="u",
+            store=library.location,
+            decisions=decisions,
+            operator=self.operator,
         )
         return {
             "PYTHONPATH": str(OPERATOR),
@@ -115,9 +123,10 @@ class Replica:
         decoded: dict[str, Any] = answer.json()
         return decoded
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str, token: str = "") -> httpx.Response:
         """From the management port."""
-        return self._http.get(self.management + path)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return self._http.get(self.management + path, headers=headers)
 
     def report(self) -> AgentReport:
         return AgentReport.model_validate_json(self.get("/status").content)

@@ -110,6 +110,11 @@ def test_a_candidate_is_loaded_and_does_not_act() -> None:
     assert [(p.name, p.ready) for p in made.reports()] == [("p-1", True), ("p-2", True)]
 
 
+def test_a_former_policy_in_memory_is_reported_so_that_going_back_to_it_need_not_wait() -> None:
+    made = state(word(stable="p-1"), word(stable="p-2", epoch=2))
+    assert [(p.name, p.ready) for p in made.reports()] == [("p-2", True), ("p-1", True)]
+
+
 def test_the_epoch_reported_is_that_of_who_acts_not_the_last_one_heard() -> None:
     made = state(word(stable="p-1", epoch=1))
     made.accept(word(stable="p-2", epoch=2))

@@ -104,11 +104,70 @@ def policy_version(name: str = "cartpole-1", policy: str = "cartpole", version: 
     return _object("PolicyVersion", name, spec)
 
 
+def gate(name: str, metric: str, **fields: Any) -> Raw:
+    """A gate on a share of decisions, unless told otherwise."""
+    usual: Raw = {"role": "Guard", "test": "NotAbove", "limit": "0.01", "alpha": "0.05"}
+    return {key: value for key, value in {"name": name, "metric": metric, **usual, **fields}.items() if value != ""}
+
+
+def proving(name: str, metric: str = "return", of: str = "StableMean", **fields: Any) -> Raw:
+    """A gate that must pass: not worse by 5 %."""
+    fields = {"role": "Prove", "test": "NonInferior", "limit": "", "margin": {"of": of, "value": "0.05"}} | fields
+    return gate(name, metric, **fields)
+
+
+def strategy() -> Raw:
+    """One with every field but those that go with others than these."""
+    slow = {"above": "5ms", "subgroup": {"name": "steep-start", "when": "features.angle > 0.04"}}
+    return {
+        "unit": "Client",
+        "window": "10m",
+        "outcomeDeadline": "10m",
+        "shadow": {"units": 50, "share": "0.25"},
+        "canary": {
+            "steps": [
+                {"weight": 5, "units": 20, "concurrent": 2},
+                {"weight": 25, "units": 50, "pause": {"duration": "10m"}},
+                {"weight": 50, "pause": {}},
+            ],
+            "gates": [
+                proving("return"),
+                proving("clipped", clip={"min": "-500", "max": "500"}),
+                proving("wild", variance="100"),
+                gate("cost", "cost", role="Prove", limit="25", maximum="100"),
+                gate("errors", "errors"),
+                gate("slow", "slowDecisions", **slow),
+                gate("shielded", "shielded"),
+                proving("people", "humanApproval", "Absolute", test="Superior"),
+                proving("logged", "offPolicy", "Range"),
+                proving("many", guarantee="Asymptotic"),
+            ],
+            "minUnits": 20,
+            "maxDuration": "2h",
+        },
+        "reference": "cartpole-0",
+        "watch": {"drop": "0.2", "alpha": "0.01", "onBreach": "Rollback"},
+    }
+
+
+def words(version: str = "cartpole-1") -> Raw:
+    """All that a person can say to a rollout."""
+    return {
+        "paused": True,
+        "approve": {"policyVersion": version, "step": 3, "by": "ops@example.com"},
+        "abort": {"policyVersion": version, "by": "ops@example.com", "reason": "it wobbles"},
+        "retry": {"policyVersion": version, "nonce": "2"},
+        "reviews": [{"sample": "0001", "answer": "Left", "by": "ops@example.com"}],
+    }
+
+
 def agent(name: str = "cartpole", version: str = "cartpole-1") -> Raw:
-    """An AgentDeployment with every field set."""
+    """An AgentDeployment with every field set, but for spec.rollout: whoever says something there needs a right."""
     spec = {
         "policyVersion": version,
         "replicas": 2,
+        "strategy": strategy(),
+        "approval": "Required",
         "fallback": {"policyVersion": "cartpole-0", "action": [0, -0.5]},
         "override": {
             "mode": "Pin",

@@ -152,6 +152,12 @@ BAD_TRAINING = [
         "DQN has no distribution",
         id="drawing where there is nothing to draw from",
     ),
+    pytest.param(
+        "spec.algorithm",
+        {"name": "SAC", "acting": "Stochastic"},
+        "squashed by tanh, cannot be told; leave acting Deterministic",
+        id="drawing from what cannot be told",
+    ),
     pytest.param("spec.budget.steps", MISSING, "Required value", id="no budget"),
     pytest.param("spec.budget.steps", 0, "greater than or equal to 1", id="nothing to do"),
     pytest.param("spec.budget.steps", 10**13, "less than or equal to 1000000000000", id="too much to do"),

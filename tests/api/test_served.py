@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from tests.api.server import Refused, Server
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.controlplane import ControlPlane
 
-from checkrein.api.deployment import AgentDeployment
+from checkrein.api.deployment import AgentDeployment, AgentDeploymentStatus
 from checkrein.api.environment import RLEnvironment
+from checkrein.api.evidence import Example, FeatureDifference, ShadowReport
 from checkrein.api.policy import PolicyVersion
+from checkrein.api.rollout import RolloutStatus
 from checkrein.api.training import TrainingJob
 
 pytestmark = pytest.mark.controlplane
@@ -59,6 +62,8 @@ def test_defaults_of_a_deployment_show_what_will_be_done(server: Server) -> None
     assert kept == {
         "policyVersion": "cartpole-1",
         "replicas": 1,
+        "approval": "None",
+        "rollout": {"paused": False},
         "limits": {"exceeded": "Reject"},
         "shield": [{"name": "stay", "forbid": [1], "otherwise": "Replace"}],
         "episodeDeadline": "1h",
@@ -136,6 +141,7 @@ def test_get_rl_tells_the_whole_state(
             "phase": "Progressing",
             "stable": pointer("cartpole-1"),
             "candidate": pointer("cartpole-2"),
+            "step": {"kind": "Canary", "index": 2, "weight": 25},
             "readyReplicas": 2,
             "conditions": condition("Progressing", "Loading") + condition("Overridden", "Pin"),
         },
@@ -146,8 +152,8 @@ def test_get_rl_tells_the_whole_state(
     told = controlplane.kubectl("get", "rl", "--cache-dir", str(tmp_path))
     lines = [" ".join(line.split()) for line in told.splitlines() if line]
     assert [line.rsplit(" ", 1)[0] for line in lines] == [
-        "NAME POLICY CANDIDATE PHASE REASON OVERRIDE READY",
-        "agentdeployment.checkrein.dev/cartpole cartpole-1 cartpole-2 Progressing Loading Pin 2",
+        "NAME POLICY CANDIDATE PHASE STEP WEIGHT OVERRIDE READY",
+        "agentdeployment.checkrein.dev/cartpole cartpole-1 cartpole-2 Progressing Canary 25 Pin 2",
         "NAME POLICY VERSION RETURN LOWER BOUND PHASE REASON",
         "policyversion.checkrein.dev/cartpole-1 cartpole 1 498.1 490.1 Verified BytesMatch",
         "NAME VERSION SOURCE PHASE REASON STEPS/S",
@@ -157,9 +163,57 @@ def test_get_rl_tells_the_whole_state(
     ]
 
 
+def test_the_wide_table_says_why(server: Server, controlplane: ControlPlane, all_four: dict[str, Raw]) -> None:
+    said = {"type": "Progressing", "status": "True", "reason": "Scoring", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    server.patch(all_four["AgentDeployment"], {"status": {"conditions": [said]}}, "status")
+    head, line = controlplane.kubectl("get", "agents", "-o", "wide").splitlines()
+    assert "REASON" in head
+    assert "Scoring" in line
+
+
 @pytest.mark.parametrize("short", ["rlenv", "tj", "polv", "agents"])
 def test_short_names(controlplane: ControlPlane, all_four: dict[str, Raw], short: str) -> None:
     assert "cartpole" in controlplane.kubectl("get", short, "-o", "name")
+
+
+def test_defaults_of_a_strategy_show_what_will_be_done(server: Server) -> None:
+    gates = [{"name": "errors", "metric": "errors", "test": "NotAbove", "limit": "0.01"}]
+    canary = {"steps": [{"weight": 5, "units": 20}], "gates": gates}
+    spec = {"policyVersion": "cartpole-1", "strategy": {"shadow": {"units": 5}, "canary": canary, "watch": {}}}
+    kept = server.create({**agent(), "spec": spec}, dry_run=True)["spec"]
+    assert kept["strategy"] == {
+        "unit": "Episode",
+        "outcomeDeadline": "0s",
+        "shadow": {"units": 5, "share": "1"},
+        "canary": canary
+        | {
+            "gates": [gates[0] | {"role": "Guard", "guarantee": "NonAsymptotic", "alpha": "0.05"}],
+            "minUnits": 10,
+            "maxDuration": "24h",
+        },
+        "watch": {"drop": "0.1", "alpha": "0.001", "onBreach": "Report"},
+    }
+
+
+def test_a_status_of_a_rollout_comes_back_as_it_was_written(server: Server, all_four: dict[str, Raw]) -> None:
+    """What is measured is spelt so that no digit is lost: else the operator would write it anew in every pass."""
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    shadow = ShadowReport(
+        compared=3,
+        agreed=2,
+        distance=1 / 3,
+        value=-1e-9,
+        actions={"0>1": 1},
+        features=[FeatureDifference(name="angle", agreed=0.1, differed=1e300, effect=float("inf"))],
+        examples=[Example(decision="d", observation=[0.1, float("-inf")], stable=[0.0], candidate=[1.0], distance=1.0)],
+        latency_p50_us=12.5,
+    )
+    rollout = RolloutStatus(
+        id="cartpole-2.1", seed="5e", began=begun, shadow=shadow, counted_since=1_767_225_600.123456
+    )
+    status = AgentDeploymentStatus(observed_generation=1, rollout=rollout, words_heeded=["retry/2"])
+    kept = server.patch(all_four["AgentDeployment"], {"status": status.dump()}, "status")["status"]
+    assert AgentDeploymentStatus.model_validate(kept) == status
 
 
 def test_explain_says_what_a_field_is_for(server: Server, controlplane: ControlPlane) -> None:

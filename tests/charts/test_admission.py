@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.api.objects import MISSING, agent, changed, pointer, policy_version
+from tests.api.objects import DIGEST, MISSING, agent, changed, pointer, policy_version, strategy
 from tests.api.server import Refused, Server
 from tests.charts.refusals import SECONDS, refusal
 from tests.cluster.controlplane import ControlPlane
@@ -17,6 +17,9 @@ Raw = dict[str, Any]
 NAMESPACES = ("games", "arcade")
 ANOTHER = "set its spec.policyVersion to another version first"
 LONG_AGO = {"reason": "a fault", "by": "admin", "until": "2026-01-01T00:00:00Z"}
+HISTORY = {"seq": 1, "event": "Promoted", "policy": "cartpole-2", "digest": DIGEST, "from": "cartpole-1"}
+HISTORY |= {"time": "2026-01-01T00:00:00Z"}
+REJECTED = {"seq": 2, "event": "Rejected", "policy": "cartpole-3", "from": "cartpole-2"}
 NAMESPACE_CONTROLLER = "system:serviceaccount:kube-system:namespace-controller"
 
 
@@ -93,6 +96,18 @@ def deploy(admin: Server) -> Iterator[Callable[..., Raw]]:
             id="fallback",
         ),
         pytest.param(
+            {"spec": {"strategy": strategy() | {"reference": "cartpole-1"}}},
+            "judges candidates against it (spec.strategy.reference)",
+            "name another one there first, or none",
+            id="reference",
+        ),
+        pytest.param(
+            {"status": {"stable": pointer("cartpole-2"), "history": [HISTORY, HISTORY | REJECTED]}},
+            "would go back to it after a breach (spec.strategy.watch)",
+            "set its onBreach to Report first",
+            id="the one before, which a breach would bring back",
+        ),
+        pytest.param(
             {"spec": {"override": {"mode": "Pin", "policyVersion": "cartpole-1", **LONG_AGO}}},
             "is pinned to it (spec.override.policyVersion)",
             "take its spec.override away first, even one whose time is over",
@@ -123,6 +138,32 @@ def test_it_goes_with_its_namespace(admin: Server, version: Raw, deploy: Callabl
     refusal(lambda: admin.delete(version, dry_run=True))
     controller = admin.as_user(NAMESPACE_CONTROLLER, "system:masters")
     assert controller.delete(version, dry_run=True)
+
+
+def test_one_that_was_before_can_be_deleted_where_nothing_brings_it_back(
+    admin: Server, version: Raw, deploy: Callable[..., Raw]
+) -> None:
+    later = HISTORY | {"seq": 2, "policy": "cartpole-3", "from": "cartpole-2"}
+    made = deploy(status={"stable": pointer("cartpole-2"), "history": [HISTORY]})
+    refusal(lambda: admin.delete(version, dry_run=True))
+    admin.patch(made, {"status": {"stable": pointer("cartpole-3"), "history": [HISTORY, later]}}, "status")
+    wait_until(
+        lambda: _passes(lambda: admin.delete(version, dry_run=True)), SECONDS, otherwise=lambda: ClusterError("in use")
+    )
+    admin.patch(made, {"status": {"stable": pointer("cartpole-2"), "history": [HISTORY]}}, "status")
+    refusal(lambda: admin.delete(version, dry_run=True))
+    admin.patch(made, {"spec": {"strategy": {"watch": {"onBreach": "Report"}}}})
+    wait_until(
+        lambda: _passes(lambda: admin.delete(version, dry_run=True)), SECONDS, otherwise=lambda: ClusterError("in use")
+    )
+
+
+def _passes(request: Callable[[], object]) -> bool:
+    try:
+        request()
+    except Refused:
+        return False
+    return True
 
 
 def test_an_unused_version_can_be_deleted(admin: Server, version: Raw, deploy: Callable[..., Raw]) -> None:

@@ -13,7 +13,8 @@ from tests.cluster.cache import REPOSITORY
 from tests.cluster.controlplane import ControlPlane
 
 from checkrein.api.crds import RESOURCES, definition
-from checkrein.api.tasks import CREDENTIALS_FILE, StoreCredentials
+from checkrein.api.tasks import AUDIENCE, CREDENTIALS_FILE, StoreCredentials
+from checkrein.control.account import TOKEN_FILE
 from checkrein.control.settings import SETTINGS_FILE, Settings
 
 Raw = dict[str, Any]
@@ -60,6 +61,7 @@ def test_settings_are_those_that_the_operator_reads() -> None:
     settings = Settings.model_validate_json(text)
     assert settings.store.endpoint == "minio.checkrein-system.svc:9000"
     assert settings.progress_seconds == 0.5
+    assert settings.account == "system:serviceaccount:checkrein-system:checkrein-operator"
     assert json.loads(text) == settings.dump(), "every setting is rendered, and none that is not read"
 
 
@@ -79,6 +81,9 @@ def test_the_operators_pod_finds_its_files_where_it_looks() -> None:
     assert volumes["settings"]["configMap"]["name"] == "checkrein-operator"
     assert f"{mounts['store']}/credentials.json" == CREDENTIALS_FILE
     assert volumes["store"]["secret"]["secretName"] == "checkrein-store"
+    token = volumes["account"]["projected"]["sources"][0]["serviceAccountToken"]
+    assert f"{mounts['account']}/{token['path']}" == TOKEN_FILE
+    assert token["audience"] == AUDIENCE
 
 
 def test_changed_settings_restart_the_operator() -> None:
@@ -118,7 +123,9 @@ def test_nothing_that_the_cluster_has_once_is_named_after_the_release() -> None:
 
 
 @pytest.mark.controlplane
-@pytest.mark.parametrize("folder", ["manifests/minio", "manifests/samples/cartpole"])
+@pytest.mark.parametrize(
+    "folder", ["manifests/minio", "manifests/samples/cartpole", "manifests/samples/cartpole-canary"]
+)
 def test_kustomizations_are_accepted(installed: ControlPlane, folder: str) -> None:
     options = ("--server-side", "--validate=strict", "--dry-run=server")
     assert installed.kubectl("apply", *options, "-k", str(REPOSITORY / folder))

@@ -19,6 +19,7 @@ from checkrein.control.workloads import agents
 pytestmark = pytest.mark.controlplane
 OURS = [kind.plural for kind in kinds.OWN]
 READ = ["get", "list", "watch"]
+RIGHTS = ("override", "promote", "review")
 
 
 def allowed(admin: Server, user: str, verb: str, resource: str, *, name: str = "", namespace: str = "games") -> bool:
@@ -56,7 +57,7 @@ DENIED = [
     *[(verb, f"checkrein.dev/{plural}") for plural in OURS for verb in ("update", "patch", "delete")],
     *[("create", f"checkrein.dev/{plural}") for plural in OURS if plural != "policyversions"],
     ("create", "checkrein.dev/policyversions/import"),
-    ("update", "checkrein.dev/agentdeployments/override"),
+    *[("update", f"checkrein.dev/agentdeployments/{right}") for right in RIGHTS],
     ("update", "checkrein.dev/agentdeployments/scale"),
     ("list", "/secrets"),
     ("watch", "/secrets"),
@@ -159,20 +160,28 @@ def test_the_operator_writes_status_and_leaves_spec_alone(admin: Server, operato
             [
                 ("create", "policyversions"),
                 ("create", "policyversions/import"),
-                ("update", "agentdeployments/override"),
+                *[("update", f"agentdeployments/{right}") for right in RIGHTS],
                 *[("patch", f"{plural}/status") for plural in OURS],
             ],
             id="edit",
         ),
-        pytest.param(
-            "checkrein-override",
-            [
-                *[(verb, "agentdeployments") for verb in (*READ, "patch", "update")],
-                *[(verb, "agentdeployments/override") for verb in ("get", "patch", "update")],
-            ],
-            [("create", "agentdeployments"), ("delete", "agentdeployments"), ("patch", "agentdeployments/status")],
-            id="override",
-        ),
+        *[
+            pytest.param(
+                f"checkrein-{right}",
+                [
+                    *[(verb, "agentdeployments") for verb in (*READ, "patch", "update")],
+                    *[(verb, f"agentdeployments/{right}") for verb in ("get", "patch", "update")],
+                ],
+                [
+                    ("create", "agentdeployments"),
+                    ("delete", "agentdeployments"),
+                    ("patch", "agentdeployments/status"),
+                    *[("update", f"agentdeployments/{another}") for another in RIGHTS if another != right],
+                ],
+                id=right,
+            )
+            for right in RIGHTS
+        ],
         pytest.param(
             "checkrein-import",
             [("create", "policyversions"), ("create", "policyversions/import")],

@@ -16,7 +16,7 @@ from tests.store.decisions.writer import AGENT, LogWriter, at, decision
 from checkrein.api.tasks import StoreCredentials, StoreLocation
 from checkrein.cli.main import main
 from checkrein.store.client import Store
-from checkrein.store.decisions.records import EndRecord, GapRecord, OutcomeRecord, OverrideRecord, Record
+from checkrein.store.decisions.records import EndRecord, GapRecord, OutcomeRecord, OverrideRecord, Record, ShadowRecord
 
 Run = Callable[..., tuple[int, str, str]]
 CARTPOLE: list[Record] = [
@@ -161,6 +161,43 @@ def test_decisions_can_be_picked(run: Run, directory: Path, filters: list[str], 
 def test_overrides_are_read_back(run: Run, directory: Path) -> None:
     [row] = rows(run("query", "--directory", directory, "--kind", "override")[1])
     assert (row["mode"], row["by"], row["reason"], row["seq"]) == ("Stop", "ops", "fire", 13)
+
+
+def shadow(step: int, **more: Any) -> ShadowRecord:
+    """What a candidate said to a step of episode a."""
+    known: dict[str, Any] = {
+        "timestamp": at(step),
+        "agent_id": AGENT,
+        "decision": f"a-{step}",
+        "episode": "a",
+        "step": step,
+        "policy": "cartpole-2",
+        "policy_digest": "sha256:cd",
+        "observation_digest": f"digest-{step}",
+    }
+    return ShadowRecord(**known | more)
+
+
+def test_what_a_candidate_said_in_the_shadow_stands_beside_the_decision(run: Run, tmp_path: Path) -> None:
+    log = LogWriter()
+    said = shadow(0, action=0, probability=0.25, distance=1.0, q_value=3.0)
+    log.stream([decision("a", 0), decision("a", 1), decision("a", 2), said, shadow(1, outcome="failed")])
+    directory, table = write(tmp_path / "log", log.objects), tmp_path / "d.parquet"
+    status, out, _ = run("verify", "--directory", directory, "-o", "json")
+    assert (status, json.loads(out)["findings"]) == (0, [])
+    found = [
+        (r["shadow_policy"], r["shadow_outcome"], r["shadow_action"], r["shadow_probability"], r["shadow_agreed"])
+        for r in rows(run("query", "--directory", directory)[1])
+    ]
+    assert found == [
+        ("cartpole-2", "decided", 0, 0.25, False),
+        ("cartpole-2", "failed", None, None, False),
+        (None, None, None, None, None),
+    ]
+    kept = rows(run("query", "--directory", directory, "--kind", "shadow")[1])
+    assert [(r["decision"], r["outcome"]) for r in kept] == [("a-0", "decided"), ("a-1", "failed")]
+    assert run("export", "--directory", directory, "--out", table)[0] == 0
+    assert pq.read_table(table)["shadow_action"].to_pylist() == ["0", None, None]
 
 
 def test_parquet_and_json_lines_hold_the_same(run: Run, directory: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from checkrein.store.install import install
 class Operator:
     """checkrein-operator, to be stopped, killed and started again."""
 
-    def __init__(self, state: State, kubeconfig: Path, minio: Minio, **settings: object) -> None:
+    def __init__(self, state: State, kubeconfig: Path, minio: Minio, *, lease: str = "", **settings: object) -> None:
         self._state = state
         self.port = free_port()
         self.user = StoreCredentials(access_key=f"operator-{os.getpid()}", secret_key=minio.secret_key)
@@ -44,11 +44,14 @@ class Operator:
         images = {"trainer": "registry.example/checkrein/trainer:1", "agent": "registry.example/checkrein/agent:1"}
         (state.path / "settings.json").write_text(json.dumps({"store": store, "images": images, **settings}))
         (state.path / "credentials.json").write_text(self.user.model_dump_json(by_alias=True, exclude_none=True))
+        (state.path / "token").write_text("the operator's")
         self._env = {
             "KUBECONFIG": str(kubeconfig),
             "CHECKREIN_SETTINGS": str(state.path / "settings.json"),
             "CHECKREIN_CREDENTIALS": str(state.path / "credentials.json"),
+            "CHECKREIN_TOKEN_FILE": str(state.path / "token"),
             "CHECKREIN_PORT": str(self.port),
+            "CHECKREIN_LEASE": lease,
         }
         self.start()
 
@@ -67,6 +70,15 @@ class Operator:
         """SIGKILL, as a node's end would be."""
         self.process.kill()
 
+    def stop(self) -> None:
+        """SIGTERM, as the kubelet would."""
+        self.process.stop()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it says that it does."""
+        return "checkrein_leader 1.0" in self.get("/metrics")[1]
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of the operator's own pages; status 0 where it does not answer."""
         try:
@@ -78,13 +90,18 @@ class Operator:
             return 0, ""
 
 
-@pytest.fixture(scope="module")
-def operator(controlplane: ControlPlane, minio: Minio) -> Iterator[Operator]:
-    """A running operator with short intervals and a name of its own in the audit log, and the CRDs in place."""
+def named_kubeconfig(controlplane: ControlPlane) -> Path:
+    """The operator's, with a name of its own in the audit log; the CRDs are in place."""
     controlplane.kubectl.apply_crds()
     pki = Authority(controlplane.kubeconfig.parent)
     server = json.loads(controlplane.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-    kubeconfig = pki.kubeconfig(USER, f"/O=system:masters/CN={USER}", server)
+    return pki.kubeconfig(USER, f"/O=system:masters/CN={USER}", server)
+
+
+@pytest.fixture(scope="module")
+def operator(controlplane: ControlPlane, minio: Minio) -> Iterator[Operator]:
+    """A running operator with short intervals and a name of its own in the audit log, and the CRDs in place."""
+    kubeconfig = named_kubeconfig(controlplane)
     state = State.create(f"operator-{os.getpid()}", owned=True)
     try:
         yield Operator(state, kubeconfig, minio, resyncSeconds=2, progressSeconds=0.5, verifySeconds=60)

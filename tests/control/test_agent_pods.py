@@ -37,6 +37,14 @@ def test_a_replica_is_told_where_its_log_goes() -> None:
     }
 
 
+def test_a_replica_knows_who_may_ask_for_evidence() -> None:
+    settings = b.SETTINGS.model_copy(update={"account": "system:serviceaccount:checkrein-system:checkrein-operator"})
+    made = agents.objects(b.agent(), settings, b.CLUSTER)
+    [container] = next(o for o in made if o["kind"] == "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    task = AgentTask.model_validate_json(next(e["value"] for e in container["env"] if e["name"] == TASK_VARIABLE))
+    assert task.operator == settings.account
+
+
 def test_the_log_lies_on_a_bounded_disk_of_the_pod() -> None:
     volumes = {v["name"]: v for v in pod()["volumes"]}
     assert volumes["log"] == {"name": "log", "emptyDir": {"sizeLimit": "1Gi"}}

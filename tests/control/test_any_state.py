@@ -100,6 +100,8 @@ WORLDS = st.fixed_dictionaries(
         requests.ReadResults: TROUBLE | st.lists(FLOATS | st.floats(), max_size=4).map(b.results),
         requests.PublishArtifact: TROUBLE | st.just(b.ARTIFACT),
         requests.VerifyArtifact: TROUBLE | INTERFACES,
+        requests.ReadHistory: TROUBLE | st.just(()),
+        requests.AppendHistory: TROUBLE | st.just(1),
         requests.ReadAgent: TROUBLE
         | st.builds(
             AgentReport,
@@ -143,7 +145,7 @@ JOBS = st.builds(
     LETTERS,
     st.fixed_dictionaries(
         {
-            "algorithm": st.sampled_from(["PPO", "DQN"]),
+            "algorithm": st.sampled_from(["PPO", "DQN", "SAC"]),
             "backoffLimit": st.integers(0, 100),
             "gates": st.sampled_from([[], [{"atLeast": "475"}], [{"atLeast": "1", "confidence": "0.999999999"}]]),
             "evaluation": st.sampled_from([{"episodes": 1}, {"episodes": 4}]),

@@ -9,7 +9,7 @@ from tests.control import builders as b
 
 from checkrein.api.names import labels
 from checkrein.control.cache import Cache, Key
-from checkrein.control.controllers import concerned
+from checkrein.control.controllers import CONTROLLERS, Scope, concerned
 
 
 def raw(kind: str, name: str, version: int = 1, uid: str = "", owner: str = "", **more: Any) -> dict[str, Any]:
@@ -90,6 +90,12 @@ def version(name: str, used: bool) -> dict[str, Any]:
     return own("PolicyVersion", b.version(name, usedBy=["agentdeployment/cartpole"] if used else []))
 
 
+def judging(**fields: Any) -> dict[str, Any]:
+    """A spec with a strategy."""
+    gate = {"name": "errors", "metric": "errors", "test": "NotAbove", "limit": "0.01"}
+    return {"strategy": {"canary": {"steps": [{"weight": 50, "units": 5}], "gates": [gate]}, **fields}}
+
+
 @pytest.mark.parametrize(
     ("known", "obj", "whom"),
     [
@@ -124,6 +130,30 @@ def version(name: str, used: bool) -> dict[str, Any]:
             id="a version -> who is pinned to it",
         ),
         pytest.param(
+            [own("AgentDeployment", b.agent(spec=judging(reference="cartpole-2")))],
+            version("cartpole-2", used=True),
+            {"PolicyVersion/cartpole-2", "AgentDeployment/cartpole"},
+            id="a version -> who judges others against it",
+        ),
+        pytest.param(
+            [own("AgentDeployment", b.agent("cartpole-3", stable=b.pointer("cartpole-2")))],
+            version("cartpole-2", used=True),
+            {"PolicyVersion/cartpole-2", "AgentDeployment/cartpole"},
+            id="a version -> whose stable it is",
+        ),
+        pytest.param(
+            [own("AgentDeployment", b.agent(spec=judging())), version("cartpole-1", used=True)],
+            own("RLEnvironment", b.environment()),
+            {"RLEnvironment/cartpole", "AgentDeployment/cartpole"},
+            id="an environment -> who judges a version of it",
+        ),
+        pytest.param(
+            [AGENT, version("cartpole-1", used=True)],
+            own("RLEnvironment", b.environment()),
+            {"RLEnvironment/cartpole"},
+            id="an environment -> nobody who judges nothing",
+        ),
+        pytest.param(
             [AGENT, version("cartpole-1", used=False), version("cartpole-2", used=True)],
             AGENT,
             {"AgentDeployment/cartpole", "PolicyVersion/cartpole-1", "PolicyVersion/cartpole-2"},
@@ -148,3 +178,17 @@ def test_whom_a_change_concerns(known: list[dict[str, Any]], obj: dict[str, Any]
     for one in known:
         cache.put(one)
     assert {f"{key.kind}/{key.name}" for key in concerned(obj, cache)} == whom
+
+
+def test_a_planner_sees_the_environments_of_the_versions_that_it_sees() -> None:
+    cache, trained_in = Cache(), own("RLEnvironment", b.environment())
+    for obj in (trained_in, version("cartpole-1", used=True), version("cartpole-2", used=True)):
+        cache.put(obj)
+    scope = Scope(cache, b.SETTINGS, "cluster")
+    seen = CONTROLLERS["AgentDeployment"].observe(b.agent("cartpole-1", spec=judging(reference="cartpole-2")), scope)
+    assert set(seen.versions) == {"cartpole-1", "cartpole-2"}
+    assert {name: e.metadata.uid for name, e in seen.environments.items()} == {
+        "cartpole": trained_in["metadata"]["uid"]
+    }
+    cache.remove(Key("RLEnvironment", "games", "cartpole"))
+    assert CONTROLLERS["AgentDeployment"].observe(b.agent("cartpole-1"), scope).environments == {}

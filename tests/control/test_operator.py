@@ -209,7 +209,7 @@ def test_dqn_is_refused_where_actions_are_continuous(standin: Standin, play: Pla
     standin.create("RLEnvironment", namespace, ENVIRONMENT)
     standin.create("TrainingJob", namespace, job(algorithm={"name": "DQN"}))
     message = standin.until_said("TrainingJob", namespace, "a", "Failed", "UnsuitableAlgorithm")
-    assert message == "spec.algorithm.name: DQN cannot act in action space Box(4); use PPO"
+    assert message == "spec.algorithm.name: DQN cannot act in action space Box(4); use PPO or A2C or SAC or TD3 or DDPG"
     assert standin.names("Job", namespace) == ["cartpole-probe-1"]
 
 

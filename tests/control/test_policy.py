@@ -86,6 +86,19 @@ def test_nobody_starts_to_use_what_cannot_be_read_now() -> None:
     assert status.used_by == ["agentdeployment/cartpole"]
 
 
+GATE = {"name": "errors", "metric": "errors", "test": "NotAbove", "limit": "0.01"}
+CANARY = {"steps": [{"weight": 50, "units": 5}], "gates": [GATE]}
+PROMOTED = {"seq": 1, "event": "Promoted", "policy": "cartpole-2", "digest": b.digest("2"), "from": "cartpole-1"}
+PROMOTED |= {"time": "2026-12-01T12:00:00Z"}
+REJECTED = PROMOTED | {"event": "Rejected", "policy": "cartpole-3", "from": "cartpole-2"}
+
+
+def watching(on_breach: str, *history: dict[str, Any]) -> AgentDeployment:
+    """An agent whose cartpole-2 is watched after its promotion."""
+    spec = {"strategy": {"watch": {"onBreach": on_breach}}}
+    return b.agent("cartpole-2", stable=b.pointer("cartpole-2"), spec=spec, history=list(history))
+
+
 @pytest.mark.parametrize(
     ("agent", "uses"),
     [
@@ -103,6 +116,17 @@ def test_nobody_starts_to_use_what_cannot_be_read_now() -> None:
             True,
             id="was pinned to it, and still says so",
         ),
+        pytest.param(
+            b.agent("cartpole-2", spec={"strategy": {"canary": CANARY, "reference": "cartpole-1"}}),
+            True,
+            id="judges others against it",
+        ),
+        pytest.param(watching("Rollback", PROMOTED, REJECTED), True, id="would go back to it"),
+        pytest.param(watching("Report", PROMOTED, REJECTED), False, id="would only report a breach"),
+        pytest.param(
+            watching("Rollback", PROMOTED, PROMOTED | {"from": "cartpole-3"}), False, id="would go back to another one"
+        ),
+        pytest.param(watching("Rollback", PROMOTED | {"policy": "cartpole-3"}), False, id="was brought back from it"),
         pytest.param(b.agent("cartpole-2", stable=b.pointer("cartpole-2")), False, id="has nothing to do with it"),
         pytest.param(
             b.agent("cartpole-2", rejected=[{"name": "cartpole-1", "reason": "Slow"}]), False, id="rejected it"

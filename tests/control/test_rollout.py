@@ -14,12 +14,12 @@ from checkrein.api.policy import PolicyVersion
 from checkrein.api.tasks import AgentReport
 from checkrein.control.children import PodView
 from checkrein.control.plan import Answers, Plan, Unavailable
-from checkrein.control.requests import EnsureSession, EnsureTokenKey, ReadAgent
+from checkrein.control.requests import AppendHistory, EnsureSession, EnsureTokenKey, ReadAgent, ReadHistory
 from checkrein.control.rollout import Observed, plan
 from checkrein.control.workloads import agents
 
 ONE, TWO = b.pointer("cartpole-1"), b.pointer("cartpole-2", "2")
-SECRETS = {EnsureSession: "s", EnsureTokenKey: "k"}
+SECRETS = {EnsureSession: "s", EnsureTokenKey: "k", ReadHistory: (), AppendHistory: 1}
 SILENT = Unavailable("PodSilent", "10.0.0.1:8081/status: ConnectError")
 SLOW = b.loaded(("cartpole-2", "2"), ready=False, reason="WarmUpFailed", message="NaN in action", permanent=True)
 AWAY = b.loaded(("cartpole-2", "2"), ready=False, reason="StoreUnavailable", message="no answer")

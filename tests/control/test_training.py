@@ -70,7 +70,7 @@ BEFORE_THE_START = [
         observe(b.ready_environment(b.PENDULUM)),
         Wanted(
             ("UnsuitableAlgorithm", "False"),
-            "spec.algorithm.name: DQN cannot act in action space Box(4); use PPO",
+            "spec.algorithm.name: DQN cannot act in action space Box(4); use PPO or A2C or SAC or TD3 or DDPG",
             "Failed",
         ),
         id="DQN on continuous actions -> Failed before a pod starts",

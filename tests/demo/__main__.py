@@ -8,7 +8,7 @@ from tests.cluster import node
 from tests.cluster.cluster import Cluster, external
 from tests.cluster.install import install
 from tests.cluster.steps import ClusterError
-from tests.demo import audit, reins, story
+from tests.demo import audit, reins, rollouts, story
 
 NODE = "demo"
 
@@ -38,19 +38,24 @@ def tell() -> None:
     with phases.phase("A first policy is trained, evaluated, judged and stored"):
         story.start_training(kubectl, "training.yaml")
         first = story.trained(kubectl, "cartpole-a")
-    with phases.phase("It decides; a second one is trained meanwhile, from another seed"):
+    with phases.phase("It decides; a second one is trained meanwhile, and one that is made worse on purpose"):
         story.start_training(kubectl, "training-second.yaml")
         story.deploy(kubectl, first)
         second = story.trained(kubectl, "cartpole-b")
-    with phases.phase("A client plays, and the second one takes over"):
+        story.start_training(kubectl, "training-worse.yaml")
+        worse = story.trained(kubectl, "cartpole-c")
+    with phases.phase("Clients play; the second one earns its place: shadow, canary, gates, promotion"):
+        rollouts.start_traffic(cluster)
+        rollouts.promoted(kubectl, second)
+    with phases.phase("The worse one is stopped by its gate"):
+        rollouts.stopped(kubectl, worse, second)
+    with phases.phase("Rolled back to the first while the clients play on"):
+        rollouts.rolled_back(kubectl, first)
+        rollouts.stop_traffic(kubectl)
+        story.show(kubectl)
+    with phases.phase("A client's own account of its episodes"):
         story.start_playing(cluster)
-        story.switch(kubectl, second)
-        story.played(kubectl, 3)
-        story.show(kubectl)
-    with phases.phase("Rolled back while the client plays on"):
-        story.switch(kubectl, first)
-        story.finish_playing(kubectl, first, second)
-        story.show(kubectl)
+        story.finish_playing(kubectl, first)
     with phases.phase("A hand on the reins, within running episodes"):
         reins.overrides(kubectl, second)
     with phases.phase("Every decision is in the log, and the log can be proved"):

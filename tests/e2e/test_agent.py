@@ -110,7 +110,7 @@ def test_a_person_takes_over_and_hands_back_while_the_operator_is_dead(agent: Wo
         agent.patch("agentdeployment", "agent", {"override": {**override, "until": "2999-01-01T00:00:00Z"}})
         assert "policies cartpole-2" in play(agent, "play-pinned")
     finally:
-        agent.cluster.kubectl(*system, "scale", "deployment/checkrein-operator", "--replicas=1")
+        agent.cluster.kubectl(*system, "scale", "deployment/checkrein-operator", "--replicas=2")
     message = agent.until_condition("agentdeployment", "agent", "Overridden", "True", "Pin")
     assert person in message
     assert agent.get("agentdeployment", "agent")["status"]["phase"] == "Overridden"

@@ -18,6 +18,7 @@ DIGEST = f"sha256:ab{'0' * 62}"
         pytest.param(keys.decisions_prefix("c", "ns", "u"), "decisions/c/ns/u/", id="a decision log"),
         pytest.param(keys.content(DIGEST), f"sha256/ab/ab{'0' * 62}", id="content"),
         pytest.param(keys.versions_prefix("c", "ns", "p"), "versions/c/ns/p/", id="version numbers"),
+        pytest.param(keys.history_prefix("c", "ns", "n"), "history/c/ns/n/", id="a deployment's history"),
         pytest.param(
             keys.evaluations_prefix("c", "ns", "p", DIGEST), f"evaluations/c/ns/p/ab{'0' * 62}/", id="evaluations"
         ),

@@ -23,6 +23,7 @@ CASES = [
     *[(f"tiny/Wide{a}-v0", "PPO", True, {}) for a in tinyenvs.ACTIONS],
     ("tiny/WideDiscrete-v0", "DQN", True, {}),
     ("tiny/BoxBox-v0", "PPO", True, {"use_sde": True}),
+    *[(f"tiny/Wide{a}-v0", "A2C", True, {}) for a in ("Discrete", "Box")],
 ]
 
 
@@ -44,6 +45,8 @@ def test_the_layers_say_what_the_graph_says(case: tuple[str, str, bool, dict[str
         pytest.param("tiny/ImageDiscrete-v0", "PPO", id="an image, which the library scales"),
         pytest.param("tiny/DictDiscrete-v0", "PPO", id="a Dict"),
         pytest.param("tiny/DictDiscrete-v0", "DQN", id="a Dict, by another algorithm"),
+        pytest.param("tiny/BoxBox-v0", "SAC", id="an actor whose actions are squashed"),
+        pytest.param("tiny/BoxBox-v0", "TD3", id="likewise, of another algorithm"),
     ],
 )
 def test_of_other_networks_there_are_no_layers(id_: str, algorithm: str) -> None:

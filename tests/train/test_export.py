@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tests.train import tinyenvs
 from tests.train.conftest import environment, job_spec, task
@@ -28,14 +29,28 @@ CASES = [
     ("tiny/WideDiscrete-v0", "DQN", True, {}),
     ("tiny/BoxBox-v0", "PPO", True, {"use_sde": True}),
     ("Pendulum-v1", "PPO", True, {}),
+    *[(f"tiny/Dict{a}-v0", "A2C", False, {}) for a in tinyenvs.ACTIONS],
+    ("tiny/WideMultiDiscrete-v0", "A2C", True, {}),
+    *[(f"tiny/{o}Box-v0", "TD3", False, {}) for o in ("Box", "Shifted", "MultiDiscrete", "Image", "Planes", "Dict")],
+    *[(f"tiny/{o}Box-v0", "SAC", False, {}) for o in ("Box", "MultiBinary", "Camera", "Dict")],
+    *[(f"tiny/{o}Box-v0", "DDPG", False, {}) for o in ("Box", "Discrete")],
+    *[("tiny/WideBox-v0", name, True, {}) for name in ("SAC", "TD3", "DDPG")],
+    ("tiny/BoxBox-v0", "SAC", True, {"use_sde": True}),
+    ("tiny/BoxTable-v0", "SAC", False, {}),
+    ("tiny/BoxTable-v0", "TD3", False, {"noise_std": 0.5}),
+    ("tiny/BoxNumber-v0", "DDPG", False, {"noise_std": 0.5}),
+    ("Pendulum-v1", "TD3", True, {"noise_type": "ornstein-uhlenbeck", "noise_std": 0.1}),
 ]
+
+
+FEW: dict[str, dict[str, Any]] = {"PPO": {"n_steps": 32, "batch_size": 32, "n_epochs": 2}, "A2C": {}}
+OFF_POLICY = {"learning_starts": 16, "batch_size": 32, "buffer_size": 1000}
 
 
 def trained(id_: str, algorithm: str, normalize: bool, hyperparameters: dict[str, Any]) -> tuple[TrainingTask, Any]:
     """A policy that has learnt a little: statistics and biases have moved."""
-    few = {"n_steps": 32, "batch_size": 32, "n_epochs": 2} if algorithm == "PPO" else {"learning_starts": 16}
     spec = {
-        "hyperparameters": {**few, **hyperparameters},
+        "hyperparameters": {**FEW.get(algorithm, OFF_POLICY), **hyperparameters},
         "normalize": {"observation": normalize, "reward": normalize},
         "network": {"hidden": [16]},
     }
@@ -54,9 +69,11 @@ def test_acts_like_the_library(case: tuple[str, str, bool, dict[str, Any]]) -> N
     observations = gather(made.environment, 50, seed=3)
     verify(onnx, model, made.interface, observations)
     outputs = run(onnx, made, observations)
-    assert outputs["value"].shape == (100,)
-    expected_scores = {"DQN": {"q_values"}, "PPO": {"logits"}}[made.spec.algorithm.name]
-    if made.interface.action.type == "Box":
+    name = made.spec.algorithm.name
+    assert ("value" in outputs) is (name != "SAC"), "whose critics count entropy"
+    assert outputs.get("value", np.zeros(100)).shape == (100,)
+    expected_scores = {"DQN": {"q_values"}, "PPO": {"logits"}, "A2C": {"logits"}}.get(name, set())
+    if made.interface.action.type == "Box" and expected_scores:
         expected_scores = {"mean"} if case[3] else {"mean", "log_std"}
     assert outputs.keys() - {"action", "value"} == expected_scores
 
@@ -90,6 +107,32 @@ def test_value_is_in_the_environment_s_own_rewards() -> None:
     assert normalizer.ret_rms.var > 0.01
     expected = normalised * np.sqrt(normalizer.ret_rms.var + normalizer.epsilon)
     assert run(onnx, made, observations)["value"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["SAC", "TD3"])
+def test_squashed_actions_fill_the_bounds_and_no_more(algorithm: str) -> None:
+    made, model = trained("tiny/BoxTable-v0", algorithm, False, {})
+    for parameter in model.actor.mu.parameters():
+        parameter.data *= 1000.0
+    observations = gather(made.environment, 50, seed=3)
+    actions = run(to_onnx(model, ALGORITHMS[algorithm], made.interface), made, observations)["action"]
+    space = tinyenvs.TABLE
+    assert actions.shape == (100, 2, 2)
+    assert all(space.contains(action) for action in actions)
+    assert actions.min(axis=0) == pytest.approx(space.low, abs=1e-6)
+    assert actions.max(axis=0) == pytest.approx(space.high, abs=1e-6)
+
+
+def test_a_critic_tells_what_the_chosen_action_is_worth() -> None:
+    made, model = trained("tiny/WideBox-v0", "TD3", True, {})
+    normalizer = model.get_vec_normalize_env()
+    observations = gather(made.environment, 20, seed=3)
+    outputs = run(to_onnx(model, ALGORITHMS["TD3"], made.interface), made, observations)
+    seen = model.policy.obs_to_tensor(normalizer.normalize_obs(np.stack(observations)))[0]
+    scaled = torch.as_tensor(model.policy.scale_action(outputs["action"]))
+    least = torch.stack(model.critic(seen, scaled)).amin(dim=0).detach().numpy().ravel()
+    expected = least * np.sqrt(normalizer.ret_rms.var + normalizer.epsilon)
+    assert outputs["value"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("id_", [f"tiny/Wide{a}-v0" for a in tinyenvs.ACTIONS])

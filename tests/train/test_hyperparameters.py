@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from tests.train.conftest import environment, job_spec, task
 
 from checkrein.train.failures import Failed
@@ -20,6 +20,10 @@ from checkrein.train.model import build
         pytest.param(PPO, {"gamma": 1, "learning_rate": 0}, id="whole numbers where fractions are meant"),
         pytest.param(PPO, {"target_kl": None, "clip_range_vf": 0.2}, id="optional ones"),
         pytest.param(DQN, {"train_freq": [1, "episode"], "learning_starts": 0}, id="a pair"),
+        pytest.param(A2C, {"use_rms_prop": False, "rms_prop_eps": 1e-6}, id="an optimiser"),
+        pytest.param(SAC, {"ent_coef": "auto_0.1", "target_entropy": -2}, id="a number or a word"),
+        pytest.param(TD3, {"noise_type": "ornstein-uhlenbeck", "noise_std": 0.2, "policy_delay": 3}, id="noise"),
+        pytest.param(DDPG, {"noise_std": 0}, id="noise of the usual type"),
     ],
 )
 def test_accepted_as_given(library: Any, given: dict[str, Any]) -> None:
@@ -50,6 +54,11 @@ def test_a_linear_schedule_falls_to_zero_over_the_budget() -> None:
         pytest.param(PPO, "learning_rate", "lin_-0.1", "lin_0.001", id="negative schedule"),
         pytest.param(PPO, "learning_rate", -1, "at least 0", id="negative rate"),
         pytest.param(DQN, "train_freq", [1, 2], "the library takes", id="pair of the wrong kind"),
+        pytest.param(TD3, "policy_delay", 0, "at least 1", id="an actor that never learns"),
+        pytest.param(TD3, "noise_type", "pink", "normal", id="noise of an unknown type"),
+        pytest.param(TD3, "noise_std", -0.1, "at least 0", id="noise of no spread there is"),
+        pytest.param(TD3, "use_sde", True, "no such hyperparameter", id="exploration of other algorithms"),
+        pytest.param(DQN, "noise_std", 0.1, "no such hyperparameter", id="noise on what is no number"),
         *[pytest.param(PPO, name, 1, mend, id=f"{name} belongs to the spec") for name, mend in OWNED.items()],
     ],
 )
@@ -63,11 +72,27 @@ def test_refused_with_the_mend(library: Any, name: str, value: Any, words: str) 
     assert words in failure.message
 
 
+def test_noise_of_a_type_needs_a_spread() -> None:
+    with pytest.raises(Failed, match="noise_std: must go with noise_type"):
+        check(TD3, {"noise_type": "normal"})
+
+
 @pytest.mark.parametrize(
     ("environment_id", "spec", "reason", "words"),
     [
         pytest.param(
             "tiny/BoxBox-v0", {"name": "DQN"}, "AlgorithmMisfit", "spec.algorithm.name", id="DQN on continuous actions"
+        ),
+        *[
+            pytest.param("tiny/BoxDiscrete-v0", {"name": name}, "AlgorithmMisfit", "use PPO or A2C or DQN", id=name)
+            for name in ("SAC", "TD3", "DDPG")
+        ],
+        pytest.param(
+            "tiny/BoxBox-v0",
+            {"name": "SAC", "algorithm": {"hyperparameters": {"ent_coef": "plenty"}}},
+            "InvalidHyperparameters",
+            "SAC refuses them",
+            id="a word that the library does not know",
         ),
         pytest.param(
             "tiny/BoxDiscrete-v0",

@@ -28,6 +28,11 @@ pytestmark = pytest.mark.learning
 
 PPO_QUICK = {"n_steps": 16, "batch_size": 64, "n_epochs": 10, "learning_rate": 0.003, "gamma": 0.0}
 DQN_QUICK = {"learning_starts": 100, "gamma": 0.0, "learning_rate": 0.003, "target_update_interval": 100}
+A2C_QUICK = {"n_steps": 8, "learning_rate": 0.003, "gamma": 0.0}
+CONTINUOUS_QUICK = {"learning_starts": 200, "gamma": 0.0, "learning_rate": 0.003, "batch_size": 64, "train_freq": 2}
+SAC_QUICK = CONTINUOUS_QUICK | {"ent_coef": 0.05}
+TD3_QUICK = CONTINUOUS_QUICK | {"noise_std": 0.3}
+ON_POLICY = ("PPO", "A2C")
 EVERY = 200
 
 
@@ -58,11 +63,17 @@ def endless() -> Seams:
         pytest.param("DQN", "tiny/ToldDiscrete-v0", 1500, DQN_QUICK, id="DQN, a Dict"),
         pytest.param("PPO", "tiny/Bright-v0", 1000, PPO_QUICK | {"learning_rate": 0.0003}, id="PPO, images"),
         pytest.param("DQN", "tiny/Bright-v0", 600, DQN_QUICK | {"learning_rate": 0.0003}, id="DQN, images"),
+        pytest.param("A2C", "tiny/DiscreteDiscrete-v0", 5000, A2C_QUICK, id="A2C"),
+        pytest.param("SAC", "tiny/BoxBox-v0", 1500, SAC_QUICK, id="SAC"),
+        pytest.param("TD3", "tiny/BoxBox-v0", 2500, TD3_QUICK, id="TD3"),
+        pytest.param("DDPG", "tiny/BoxBox-v0", 2500, TD3_QUICK, id="DDPG"),
     ],
 )
 def test_learns_a_task_with_a_known_answer(name: str, id_: str, steps: int, hyperparameters: Any) -> None:
     algorithm = {"hyperparameters": hyperparameters}
-    made = task(environment(id_), job_spec(name, steps, algorithm=algorithm, environments=8 if name == "PPO" else 1))
+    made = task(
+        environment(id_), job_spec(name, steps, algorithm=algorithm, environments=8 if name in ON_POLICY else 1)
+    )
     model = build(made)
     learn(model, steps, endless())
     played = evaluate(made.environment, Trained(made, model), evaluation_seeds("u", 1, 50))
@@ -70,6 +81,8 @@ def test_learns_a_task_with_a_known_answer(name: str, id_: str, steps: int, hype
     assert set(played.lengths) == {4}
 
 
+CONTINUOUS = {"learning_starts": 50, "batch_size": 32, "train_freq": 4, "buffer_size": 300}
+BROWNIAN = {"noise_type": "ornstein-uhlenbeck", "noise_std": 0.5}
 RESUMED = [
     pytest.param("PPO", {"n_steps": 16, "batch_size": 32, "n_epochs": 2}, False, id="PPO"),
     pytest.param(
@@ -80,6 +93,11 @@ RESUMED = [
     pytest.param(
         "DQN", {"learning_starts": 50, "n_steps": 3, "buffer_size": 300}, False, id="DQN, 3 steps, buffer full"
     ),
+    pytest.param("A2C", {"learning_rate": "lin_0.01"}, True, id="A2C, normalised, schedule"),
+    pytest.param("SAC", {**CONTINUOUS, "learning_rate": "lin_0.001"}, True, id="SAC, normalised, schedule"),
+    pytest.param("SAC", {**CONTINUOUS, "use_sde": True, "ent_coef": 0.1}, False, id="SAC, state-dependent noise"),
+    pytest.param("TD3", {**CONTINUOUS, "noise_std": 0.2, "policy_delay": 3}, True, id="TD3, normalised, noise"),
+    pytest.param("DDPG", {**CONTINUOUS, **BROWNIAN, "n_steps": 3}, False, id="DDPG, 3 steps, noise that remembers"),
 ]
 
 
@@ -87,7 +105,8 @@ RESUMED = [
 def test_resuming_at_any_checkpoint_ends_as_if_never_interrupted(
     name: str, hyperparameters: Any, normalize: bool
 ) -> None:
-    id_ = "tiny/WideBox-v0" if hyperparameters.get("use_sde") else "tiny/WideDiscrete-v0"
+    continuous = name in ("SAC", "TD3", "DDPG") or hyperparameters.get("use_sde")
+    id_ = "tiny/WideBox-v0" if continuous else "tiny/WideDiscrete-v0"
     assert_resumes(id_, name, hyperparameters, normalize)
 
 
@@ -129,7 +148,7 @@ def run(made: TrainingTask, files: Files | None = None) -> tuple[BaseAlgorithm, 
 
 def differing(one: BaseAlgorithm, other: BaseAlgorithm) -> list[str]:
     """Names of what is not bit for bit the same."""
-    a, b = one.policy.state_dict(), other.policy.state_dict()
+    a, b = (m.policy.state_dict() | {v: getattr(m, v) for v in m._get_torch_save_params()[1]} for m in (one, other))
     names = [name for name in a if not torch.equal(a[name], b[name])]
     return names + (["num_timesteps"] if one.num_timesteps != other.num_timesteps else [])
 
@@ -152,10 +171,15 @@ def test_copies_go_on_out_of_step_after_a_seam() -> None:
     assert len(set(first.values())) > 4
 
 
-@pytest.mark.parametrize("name", ["PPO", "DQN"])
-def test_the_seed_decides_the_run(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "action", "hyperparameters"),
+    [("PPO", "Discrete", {}), ("DQN", "Discrete", {}), ("SAC", "Box", {"train_freq": 8})],
+)
+def test_the_seed_decides_the_run(name: str, action: str, hyperparameters: Any) -> None:
+    algorithm = {"hyperparameters": hyperparameters}
     first, second, other = (
-        run(task(environment("tiny/BoxDiscrete-v0"), job_spec(name, 500, seed=seed)))[0] for seed in (1, 1, 2)
+        run(task(environment(f"tiny/Box{action}-v0"), job_spec(name, 500, seed=seed, algorithm=algorithm)))[0]
+        for seed in (1, 1, 2)
     )
     assert differing(first, second) == []
     assert differing(first, other) != []

@@ -81,6 +81,12 @@ def test_an_episode_does_not_depend_on_what_is_played_beside_it() -> None:
     [
         pytest.param("DQN", {}, "spec.algorithm.acting: DQN has no distribution", id="values, no distribution"),
         pytest.param("PPO", {"use_sde": True}, "use_sde: with it the spread depends", id="a spread of the state's"),
+        pytest.param("A2C", {"use_sde": True}, "use_sde: with it the spread depends", id="likewise, A2C"),
+        pytest.param(
+            "SAC", {}, "squashed by tanh, cannot be told; set Deterministic", id="a distribution of another kind"
+        ),
+        pytest.param("TD3", {}, "TD3 has no distribution", id="one action, TD3"),
+        pytest.param("DDPG", {}, "DDPG has no distribution", id="one action, DDPG"),
     ],
 )
 def test_what_cannot_act_by_chance_is_not_trained_to(algorithm: str, hyperparameters: dict[str, Any], why: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from tests.train.conftest import environment, job_spec, task
+from tests.train.test_export import FEW, OFF_POLICY
 
 from checkrein.api.meta import FileReference
 from checkrein.api.tasks import EvaluationResults, TrainingTask
@@ -34,14 +35,14 @@ CASES = [
     pytest.param("tiny/DictBox-v0", "PPO", [FLATTEN, STACK], True, id="PPO, stack of a flat Dict"),
     pytest.param("tiny/ShiftedDiscrete-v0", "PPO", [FLATTEN, STACK], False, id="PPO, stack of numbers, one-hot"),
     pytest.param("tiny/MultiDiscreteDiscrete-v0", "PPO", [FLATTEN], False, id="PPO, flat MultiDiscrete"),
+    pytest.param("tiny/WideBox-v0", "SAC", [RESCALE, STACK], True, id="SAC, rescaled actions, stack of a table"),
+    pytest.param("tiny/DictBox-v0", "TD3", [FLATTEN, STACK], True, id="TD3, stack of a flat Dict"),
 ]
 
 
 def trained(id_: str, name: str, wrappers: list[dict[str, Any]], normalize: bool) -> tuple[TrainingTask, Any, bytes]:
-    few = {"n_steps": 32, "batch_size": 32, "n_epochs": 2} if name == "PPO" else {"learning_starts": 16}
-    few |= {"buffer_size": 200} if name == "DQN" else {}
     algorithm = {
-        "hyperparameters": few,
+        "hyperparameters": FEW.get(name, OFF_POLICY | {"buffer_size": 200}),
         "network": {"hidden": [16]},
         "normalize": {"observation": normalize, "reward": normalize},
     }

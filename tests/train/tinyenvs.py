@@ -102,6 +102,7 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
     "MultiDiscrete": spaces.MultiDiscrete([2, 4, 3]),
     "MultiBinary": spaces.MultiBinary(4),
 }
+TABLE = spaces.Box(np.array([[-2.0, 0.0], [0.1, -7.0]], np.float32), np.array([[2.0, 0.5], [0.3, 0.0]], np.float32))
 for observation in OBSERVATIONS:
     for action in ACTIONS:
         gymnasium.register(
@@ -110,6 +111,9 @@ for observation in OBSERVATIONS:
             kwargs={"observation": OBSERVATIONS[observation], "action": ACTIONS[action]},
         )
 gymnasium.register("tiny/Bright-v0", Bright)
+NUMBER = spaces.Box(-1.0, 3.0, (), np.float32)
+gymnasium.register("tiny/BoxNumber-v0", Echo, kwargs={"observation": OBSERVATIONS["Box"], "action": NUMBER})
+gymnasium.register("tiny/BoxTable-v0", Echo, kwargs={"observation": OBSERVATIONS["Box"], "action": TABLE})
 DICTS = {
     "Told": {"told": spaces.Discrete(4, start=1), "type": spaces.Box(-1, 1, (2,), np.float32)},
     "Scaleless": {"told": spaces.Discrete(4), "icon": spaces.Box(0, 255, (4, 4, 3), np.uint8)},

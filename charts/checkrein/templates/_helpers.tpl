@@ -35,6 +35,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
     "decisionsBucket" $store.decisionsBucket)
   "images" (dict "trainer" (include "checkrein.image" (list . "trainer")) "agent" (include "checkrein.image" (list . "agent")))
   "imagePullPolicy" .Values.images.pullPolicy
+  "account" (include "checkrein.user" .)
   "probeTimeoutSeconds" (int .Values.timing.probeTimeout)
   "resyncSeconds" .Values.timing.resync
   "progressSeconds" .Values.timing.progress

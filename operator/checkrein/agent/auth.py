@@ -94,6 +94,12 @@ def authorize_report(caller: Caller, auth: Auth) -> None:
         raise forbidden(f"{caller.subject[:320]} is not in spec.auth.reporters, so it may not tell outcomes")
 
 
+def authorize_operator(caller: Caller, operator: str) -> None:
+    """Whether this caller may ask for evidence. Raises Problem."""
+    if caller.subject != operator:
+        raise forbidden(f"{caller.subject[:320]} is not the operator, so it may not ask for evidence")
+
+
 class VerifiedTokens:
     """Verified tokens until they expire, so that a caller's signature is checked once: least recently used go first.
 

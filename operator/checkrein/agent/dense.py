@@ -30,7 +30,10 @@ class DenseKernel:
     """Computes into arrays that are made once. Raises DenseError."""
 
     def __init__(self, data: bytes, interface: Interface) -> None:
-        network = parse(data, interface)
+        self._arrange(parse(data, interface), interface)
+
+    def _arrange(self, network: Network, interface: Interface) -> None:
+        self._network, self._interface = network, interface
         self._lock = Lock()
         self._entry = np.ones(encoded_size(interface.observation) + 1, np.float32)
         self._encode = _encoder(network, interface.observation, self._entry[:-1])
@@ -48,6 +51,15 @@ class DenseKernel:
     def initial_state(self) -> States:
         """None: dense networks keep nothing."""
         return ()
+
+    def twin(self) -> DenseKernel:
+        """Another one that computes into arrays of its own."""
+        made = object.__new__(DenseKernel)
+        made._arrange(self._network, self._interface)
+        return made
+
+    def stop(self) -> None:
+        """It never takes long."""
 
     def run(self, observation: Observation, state: States = ()) -> Outputs:
         """What the network says."""

@@ -48,6 +48,7 @@ class Episode(msgspec.Struct, array_like=True, frozen=True):
     previous: list[float] | None = None  # the action executed last, flat, where a rule of the shield asks for it
     state: bytes = b""  # what the network remembers, encrypted
     state_at: str = ""  # the replica that keeps the state, where it is too large to travel
+    unit: str = ""  # what a rollout assigned it as (judge.assignment)
 
     @property
     def position(self) -> bytes:
@@ -63,9 +64,12 @@ class Tokens:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Episode).decode
 
-    def start(self, now: float) -> Episode:
-        """A new episode before its first decision. The id must never repeat over replicas and restarts: random."""
-        return Episode(os.urandom(16), 0, "", now, self._keyring.current.id)
+    def start(self, now: float, arm: str = "stable", unit: str = "", policy: str = "") -> Episode:
+        """A new episode before its first decision, as it was assigned; `policy` is a key, empty for who acts now.
+
+        The id must never repeat over replicas and restarts: random.
+        """
+        return Episode(os.urandom(16), 0, policy, now, self._keyring.current.id, arm, unit=unit)
 
     def seal(self, episode: Episode, uid: str) -> str:
         """The token of an episode of the deployment with this uid."""

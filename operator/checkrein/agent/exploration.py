@@ -135,6 +135,36 @@ def _scores(outputs: Outputs, field: str, *, values_too: bool = False) -> Array:
     raise ValueError(f"{field} needs the network's {wanted}, which this policy's graph does not give; export it anew")
 
 
+def probability(space: Space, acting: str, outputs: Outputs, action: Array) -> float | None:
+    """Of an action under a policy that acts so and does not explore, before any rule; of a Box action a density.
+
+    None: it has none. Raises ValueError where the outputs give nothing to choose by.
+    """
+    if acting != "Stochastic":
+        return None if space.type == "Box" else float(np.array_equal(action, outputs.action))
+    if space.type == "Box":
+        return _density(space, outputs, action.ravel())
+    choices = _Choices(space, "acting: Stochastic")
+    distribution = choices.kind.softmax(_scores(outputs, "acting: Stochastic"))
+    return float(choices.kind.probability(distribution, choices.indices(action)))
+
+
+def distribution(space: Space, outputs: Outputs) -> Array:
+    """Probabilities of the actions of a Discrete space under a policy that is stochastic and does not explore."""
+    choices = _Choices(space, "acting: Stochastic")
+    made: Array = choices.kind.softmax(_scores(outputs, "acting: Stochastic"))
+    return made
+
+
+def _density(space: Space, outputs: Outputs, action: Array) -> float | None:
+    """None on a bound as well, which has a probability."""
+    low, high = (bound.ravel() for bound in bounds(space))
+    if outputs.mean is None or outputs.log_std is None or not ((low < action) & (action < high)).all():
+        return None
+    std = np.exp(outputs.log_std.astype(np.float64))
+    return dist.normal_density(action.astype(np.float64), outputs.mean.astype(np.float64), std)
+
+
 def _usable(propensity: float) -> float | None:
     """None for what float64 rounds to zero: in thousands of elements each action is that rare."""
     return propensity if propensity > 0 else None

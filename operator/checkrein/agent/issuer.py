@@ -20,11 +20,12 @@ from checkrein.agent.auth import (
     UnknownKeyError,
     VerifiedTokens,
     authorize,
+    authorize_operator,
     authorize_report,
     bearer,
     verify,
 )
-from checkrein.agent.problems import not_ready, unauthenticated
+from checkrein.agent.problems import forbidden, not_ready, unauthenticated
 from checkrein.api.deployment import Auth
 
 FIRST_FETCH_SECONDS = 1.0  # between tries while there are no keys at all
@@ -76,6 +77,14 @@ class Gatekeeper:
         """Who tells outcomes: by token in every mode, because a reward that anybody may claim is worth nothing."""
         caller = self._verified.get(bearer(header)) or await self._identify(header)
         authorize_report(caller, auth)
+        return caller
+
+    async def admit_operator(self, header: str, operator: str) -> Caller:
+        """Who asks for evidence: the account of the operator alone. Raises Problem."""
+        if not operator:
+            raise forbidden("this replica was not told whose the operator is, so nobody may ask for evidence")
+        caller = self._verified.get(bearer(header)) or await self._identify(header)
+        authorize_operator(caller, operator)
         return caller
 
     async def refresh(self) -> None:

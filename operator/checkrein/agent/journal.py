@@ -78,12 +78,18 @@ class Journal:
         self._durable = 0
         self._give_up: float | None = None
         self.reason = ""
+        self.stream = ""  # its name, once it is open
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     @property
     def healthy(self) -> bool:
         """False while nothing can be written; `reason` says why."""
         return not self.reason
+
+    @property
+    def position(self) -> int:
+        """Number of the last record."""
+        return self._next - 1
 
     @property
     def store_reason(self) -> str:
@@ -227,6 +233,7 @@ class Journal:
     def _round(self) -> None:
         if self._stream is None:
             self._stream = LogStream.open(self._folder, self._identity, self._shipper, self._pace, self._now)
+            self.stream = self._stream.name
         stream = self._stream
         for _ in range(BATCHES):
             full = self._full(stream)

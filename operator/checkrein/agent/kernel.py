@@ -50,6 +50,12 @@ class Kernel(Protocol):
     def initial_state(self) -> States:
         """Zeros; () for a network without state."""
 
+    def twin(self) -> Kernel:
+        """Another one of the same network, for those who must not wait for each other. They share the weights."""
+
+    def stop(self) -> None:
+        """Have the run that is under way, in another thread, fail soon, where that can be done."""
+
 
 def score_sizes(action: Space) -> dict[str, int]:
     """Number of elements of each optional output that a network for this action space may give."""
@@ -70,7 +76,10 @@ class OnnxKernel:
 
     def __init__(self, model: bytes, interface: Interface) -> None:
         sampling(model)
-        self._session = _session(model)
+        self._arrange(_session(model), interface)
+
+    def _arrange(self, session: Any, interface: Interface) -> None:
+        self._session, self._interface = session, interface
         inputs, outputs = (
             [Port(p.name, p.type, tuple(p.shape)) for p in ports]
             for ports in (self._session.get_inputs(), self._session.get_outputs())
@@ -90,19 +99,31 @@ class OnnxKernel:
         self._sizes = {p.name: sizes[p.name] for p in outputs if p.name in sizes}
         self._outputs: dict[str, Array] = {}
         self._binding = self._session.io_binding()
+        self._options = _run_options()
 
     @property
     def initial_state(self) -> States:
         """Zeros."""
         return tuple(np.zeros(s.shape[1:], s.dtype) for s in self._states)
 
+    def twin(self) -> OnnxKernel:
+        """Another one with buffers of its own; sessions may run in several threads at once."""
+        made = object.__new__(OnnxKernel)
+        made._arrange(self._session, self._interface)
+        return made
+
+    def stop(self) -> None:
+        """ONNX Runtime looks between two nodes, those of a loop's body included."""
+        self._options.terminate = True
+
     def run(self, observation: Observation, state: States = ()) -> Outputs:
         """Raises InterfaceError where the state or an output has a wrong size, and ONNX Runtime's own exceptions."""
         with self._lock:
             self._fill(observation, state)
+            self._options.terminate = False
             if not self._outputs:
                 self._bind()
-            self._session.run_with_iobinding(self._binding)
+            self._session.run_with_iobinding(self._binding, self._options)
             return self._read()
 
     def _fill(self, observation: Observation, state: States) -> None:
@@ -118,7 +139,7 @@ class OnnxKernel:
 
     def _bind(self) -> None:
         """Run once to learn the outputs' shapes, which a graph need not declare; then keep arrays for them."""
-        found = dict(zip(self._sizes, self._session.run(list(self._sizes), self._inputs), strict=True))
+        found = dict(zip(self._sizes, self._session.run(list(self._sizes), self._inputs, self._options), strict=True))
         for name, array in found.items():
             if array.size != self._sizes[name]:
                 raise InterfaceError(f"{name} of the graph has {array.size} elements, {self._sizes[name]} belong there")
@@ -152,6 +173,12 @@ def _session(model: bytes) -> Any:
     # What `operators` has read is what is loaded: without it, bytes of ONNX Runtime's own format would be taken too.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _run_options() -> Any:
+    import onnxruntime as ort
+
+    return ort.RunOptions()
 
 
 def _views(inputs: dict[str, Array], observation: Space) -> dict[str, Array]:

@@ -129,6 +129,11 @@ class LogStream:
         self._shipper.opened(opened)
 
     @property
+    def name(self) -> str:
+        """As the store knows it: pod, its uid and boot."""
+        return self._opened.stream
+
+    @property
     def size(self) -> int:
         """Bytes of the file that is written."""
         return self._file.size if self._file else 0

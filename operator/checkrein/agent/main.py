@@ -22,6 +22,7 @@ from checkrein.agent.app import App
 from checkrein.agent.clock import Clock
 from checkrein.agent.decisions import Decider
 from checkrein.agent.episodes import Tokens
+from checkrein.agent.evidence import EvidenceDesk
 from checkrein.agent.housekeeping import Reins
 from checkrein.agent.issuer import Gatekeeper
 from checkrein.agent.journal import Identity, Journal
@@ -37,6 +38,7 @@ from checkrein.agent.state import State
 from checkrein.agent.watch import Watcher
 from checkrein.api.deployment import AgentDeployment
 from checkrein.store.client import Store
+from checkrein.store.decisions.parts import Parts
 from checkrein.store.errors import StoreError
 
 SWITCH_SECONDS = 0.0005  # for so long the log's writer may hold up a decision
@@ -56,6 +58,7 @@ class Replica:
         self._keyring = Keyring(read(chosen.token_keys), clock)
         self._journal = _journal(chosen)
         self._limiter = Limiter()
+        parts = Parts()
         self._decider = Decider(
             self.state,
             Tokens(self._keyring),
@@ -63,6 +66,7 @@ class Replica:
             self._journal,
             metrics,
             clock,
+            parts,
             f"{task.namespace}/{task.name}",
             chosen.pod,
         )
@@ -73,7 +77,17 @@ class Replica:
         self._watcher = Watcher(self._api_server, task.namespace, task.name, self._heard, contact, rng)
         self._gatekeeper = Gatekeeper(self._api_server, task.namespace)
         app = App(self.state, self._decider, self._gatekeeper, metrics)
-        management = Management(self.state, self._journal, metrics, contact)
+        desk = EvidenceDesk(
+            self.state,
+            parts,
+            self._journal,
+            self._decider.assigner,
+            self._decider.shadow,
+            self._gatekeeper,
+            task.operator,
+            clock,
+        )
+        management = Management(self.state, self._journal, metrics, contact, desk)
         self._decisions = listener(app, chosen.host, chosen.port)
         self._management = listener(management, chosen.host, chosen.management_port)
 
@@ -117,6 +131,7 @@ class Replica:
             return
         # By the replicas that there should be: while some are missing, less is granted in all, never more.
         self._limiter.configure(word.spec.limits, max(1, word.spec.replicas))
+        self._decider.heard(word)
         self._reins.look()
         self._loader.reconcile()
 

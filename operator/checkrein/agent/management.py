@@ -1,34 +1,48 @@
-"""The management port: `/livez`, `/readyz`, `/metrics`, `/status`. For the kubelet, Prometheus and the operator."""
+"""The management port: `/livez`, `/readyz`, `/metrics`, `/status`, `/evidence`.
+
+For the kubelet, Prometheus and the operator; evidence for the operator alone.
+"""
 
 from __future__ import annotations
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from checkrein.agent.asgi import Receive, Scope, Send, refuse, reply
+from checkrein.agent.evidence import EvidenceDesk
 from checkrein.agent.journal import Journal
 from checkrein.agent.metrics import Contact, Metrics
 from checkrein.agent.problems import Problem, not_found, not_ready, wrong_method
 from checkrein.agent.state import State
+from checkrein.api.evidence import EVIDENCE
 from checkrein.api.meta import REASON_LIMIT, bounded
 from checkrein.api.tasks import AgentReport
 
 TEXT = b"text/plain; charset=utf-8"
-PATHS = "/livez, /readyz, /metrics, /status"
+PATHS = "/livez, /readyz, /metrics, /status, /evidence"
+JSON = b"application/json"
 
 
 class Management:
     """The ASGI application of the management port."""
 
-    def __init__(self, state: State, journal: Journal, metrics: Metrics, contact: Contact) -> None:
+    def __init__(
+        self, state: State, journal: Journal, metrics: Metrics, contact: Contact, evidence: EvidenceDesk
+    ) -> None:
         self._state = state
         self._journal = journal
         self._metrics = metrics
         self._contact = contact
+        self._evidence = evidence
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            media_type, content = self._answer(scope["method"], scope["path"])
+            if scope["path"] == EVIDENCE:
+                if scope["method"] != "GET":
+                    raise wrong_method(scope["method"], "GET")
+                media_type, content = JSON, await self._evidence.answer(scope)
+            else:
+                media_type, content = self._answer(scope["method"], scope["path"])
         except Problem as problem:
             await refuse(send, problem)
         else:
@@ -45,7 +59,7 @@ class Management:
             case "/metrics":
                 return CONTENT_TYPE_LATEST.encode(), self._exposition()
             case "/status":
-                return b"application/json", self.report().model_dump_json(by_alias=True).encode()
+                return JSON, self.report().model_dump_json(by_alias=True).encode()
         raise not_found(path, PATHS)
 
     def report(self) -> AgentReport:
@@ -63,7 +77,7 @@ class Management:
             logging_reason=bounded(self._journal.reason, REASON_LIMIT),
             storing=not self._journal.store_reason,
             storing_reason=bounded(self._journal.store_reason, REASON_LIMIT),
-            problems=[bounded(f"{where}: {what}") for where, what in sorted(state.drivers.problems.items())],
+            problems=[bounded(f"{where}: {what}") for where, what in sorted(state.problems().items())],
             policies=state.reports(),
         )
 

@@ -20,6 +20,7 @@ ENDINGS: tuple[Ending, ...] = ("terminated", "truncated", "aborted")
 Regime = Literal["Policy", "Fallback", "Pin", "Action", "Limit"]
 OUTCOMES = ("reward", "cost", "objective")
 OUTCOME_LIMIT = 64 * 1024
+OUTCOME_ID_LENGTH = 64
 
 ENVELOPE_BYTES = 16 * 1024
 BYTES_PER_ELEMENT = 32  # "-1.2345678901234567e-308, " and room for white space
@@ -71,7 +72,10 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What became known later of an episode or of one decision. `final`: nothing more will follow."""
+    """What became known later of an episode or of one decision. `final`: nothing more will follow.
+
+    Told again it counts once: the same `id` of the same episode or decision, or without one the same message.
+    """
 
     episode: str | None = None
     decision: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")] | None = None
@@ -79,6 +83,7 @@ class Outcome(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     cost: float | None = None
     objective: float | None = None
     final: bool = False
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=OUTCOME_ID_LENGTH)] | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True):

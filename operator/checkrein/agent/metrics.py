@@ -20,7 +20,7 @@ LENGTH_BUCKETS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000)
 OUTCOMES = ("decided", "failed")
 POLICY_REGIMES = ("Policy", "Fallback", "Pin")
 FIXED_REGIMES = ("Fallback", "Action", "Limit")
-ARM = "stable"
+ARMS = ("stable", "candidate")
 
 
 @dataclass(frozen=True)
@@ -79,35 +79,47 @@ class Metrics:
         self.log_lag = Gauge("log_lag_records", "Records that are not yet there.", ["place"], **common)
         self.log_storing = Gauge("log_storing", "1 while the store takes the decision log.", **common)
         self.log_lost = Gauge("log_lost_records", "Records that could not be kept; each gap is in the log.", **common)
-        self._meters: dict[str, PolicyMeters] = {}
+        self._shadow = Counter(
+            "shadow", "Decisions that were offered to a candidate in the shadow, by outcome.", ["outcome"], **common
+        )
+        self._meters: dict[str, dict[str, PolicyMeters]] = {arm: {} for arm in ARMS}
         self._rules: dict[str, Counter] = {}
 
-    def policy(self, name: str) -> PolicyMeters:
-        """The meters of one policy."""
-        if (meters := self._meters.get(name)) is None:
+    def policy(self, name: str, arm: str = "stable") -> PolicyMeters:
+        """The meters of one policy that acts in episodes of this arm."""
+        of_arm = self._meters[arm]
+        if (meters := of_arm.get(name)) is None:
             decided, failed = (
-                {regime: self._decisions.labels(ARM, name, regime, outcome) for regime in _regimes(name)}
+                {regime: self._decisions.labels(arm, name, regime, outcome) for regime in _regimes(name)}
                 for outcome in OUTCOMES
             )
             meters = PolicyMeters(decided, failed, self._explored.labels(name), self._latency.labels(name))
-            self._meters[name] = meters
+            of_arm[name] = meters
         return meters
 
     def keep(self, names: Iterable[str]) -> None:
         """Drop the series of policies that are no longer in memory."""
-        for name in self._meters.keys() - {"", *names}:
-            del self._meters[name]
+        kept, gone = {"", *names}, set[str]()
+        for arm, meters in self._meters.items():
+            for name in meters.keys() - kept:
+                gone.add(name)
+                del meters[name]
+                for outcome in OUTCOMES:
+                    for regime in _regimes(name):
+                        self._decisions.remove(arm, name, regime, outcome)
+        for name in gone:
             self._latency.remove(name)
             self._explored.remove(name)
-            for outcome in OUTCOMES:
-                for regime in _regimes(name):
-                    self._decisions.remove(ARM, name, regime, outcome)
 
     def shielded(self, rule: str) -> None:
         """A rule changed or stopped an action."""
         if (counter := self._rules.get(rule)) is None:
             counter = self._rules[rule] = self._shielded.labels(rule)
         counter.inc()
+
+    def shadowed(self, outcome: str) -> None:
+        """A decision was offered to a candidate: agreed, differed, failed, invalid or dropped."""
+        self._shadow.labels(outcome).inc()
 
     def refused(self, problem: str) -> None:
         """A request was answered with a problem."""

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import msgspec
 
 from checkrein.agent import tensors
-from checkrein.agent.messages import ENDINGS, OUTCOMES, Regime
+from checkrein.agent.messages import ENDINGS, OUTCOME_ID_LENGTH, OUTCOMES, Regime
 from checkrein.agent.oip import OUTPUTS
 from checkrein.agent.problems import MEDIA_TYPE, not_ready
 from checkrein.agent.schemas import JsonSchema, action_schema, observation_schema
@@ -218,11 +218,12 @@ def _ended() -> JsonSchema:
 
 
 def _outcome() -> JsonSchema:
-    """Of an episode or of one decision; with a number, or final."""
+    """Of an episode or of one decision; with a number, or final. One with an id counts once."""
     by_episode = {"episode": _EPISODE}
     by_decision = {"decision": {"type": "string", "pattern": "^[0-9a-f]{32}$"}}
     number = {**_NUMBER, "type": "number"}
     numbers: dict[str, JsonSchema] = dict.fromkeys(OUTCOMES, _NUMBER)
+    numbers["id"] = {"type": ["string", "null"], "minLength": 1, "maxLength": OUTCOME_ID_LENGTH}
     told: list[JsonSchema] = []
     for whose, other in ((by_episode, "decision"), (by_decision, "episode")):
         absent: dict[str, JsonSchema] = {other: {"type": "null"}}

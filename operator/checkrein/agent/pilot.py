@@ -74,7 +74,7 @@ class Pilot:
             except problems.Problem:
                 raise
             except Exception as error:  # noqa: BLE001 - a graph may fail in any way; its answer may be any number
-                self._failed(choice, error)
+                self._failed(choice, turn.episode.arm, error)
                 continue
             if execution.action is not None or execution.terminate:
                 return execution
@@ -135,7 +135,7 @@ class Pilot:
         if not work.cancelled():
             work.exception()  # looked at, so that nobody calls it forgotten
 
-    def _failed(self, choice: Choice, error: Exception) -> None:
+    def _failed(self, choice: Choice, arm: str, error: Exception) -> None:
         name = choice.policy.name if choice.policy else ""
-        self._metrics.policy(name).failed[choice.regime].inc()
+        self._metrics.policy(name, arm).failed[choice.regime].inc()
         log.warning("%s %s failed to decide: %s: %.200s", choice.regime, name, type(error).__name__, error)

@@ -92,6 +92,10 @@ class Policy:
         _require_numbers(outputs)
         return outputs
 
+    def twin(self) -> Policy:
+        """The same policy for another thread: neither waits while the other decides."""
+        return replace(self, kernel=self.kernel.twin())
+
     def action(self, array: Array) -> Any:
         """The JSON-ready form of an action. Raises SpaceError where the space has none such."""
         return self._read(array)

@@ -36,16 +36,22 @@ def active(spec: AgentDeploymentSpec, now: float) -> Override | None:
 
 
 def choices(
-    spec: AgentDeploymentSpec, override: Override | None, standing: Policy | None, named: Named
+    spec: AgentDeploymentSpec,
+    override: Override | None,
+    standing: Policy | None,
+    named: Named,
+    behind: Policy | None = None,
 ) -> tuple[Choice, ...]:
     """In this order, for as long as one cannot act; none of them: no decision.
 
     `standing` is whom the rollout puts in charge; it never acts under an override. `named` finds a policy in memory.
+    `behind` is stable, where a candidate is in charge: it acts next, as the candidate's fallback.
     """
     first: tuple[Choice, ...] = ()
     match override.mode if override else None:
         case None:
             first = (Choice("Policy", standing),) if standing else ()
+            first += (Choice("Fallback", behind),) if behind else ()
         case "Stop":
             return ()
         case "Pin":

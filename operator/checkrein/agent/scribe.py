@@ -18,6 +18,7 @@ from checkrein.agent.messages import Act, Outcome
 from checkrein.agent.turn import Turn
 from checkrein.agent.validation import Observation
 from checkrein.api.deployment import Override
+from checkrein.store.decisions.parts import Parts
 from checkrein.store.decisions.records import Closing, DecisionRecord, EndRecord, OutcomeRecord, OverrideRecord
 
 
@@ -53,44 +54,54 @@ def action_hash(action: Any) -> str:
 
 
 class Scribe:
-    """Writes records of one deployment into the journal. `agent_id` is namespace/name."""
+    """Writes records of one deployment into the journal, and those of assigned episodes into the ledger as well.
 
-    def __init__(self, journal: Journal, agent_id: str) -> None:
+    `agent_id` is namespace/name.
+    """
+
+    def __init__(self, journal: Journal, agent_id: str, parts: Parts) -> None:
         self._journal = journal
         self._agent_id = agent_id
+        self._parts = parts
 
     def decision(self, turn: Turn, execution: Execution, *, forked: bool) -> int:
         """The record's number in the log."""
         policy, request = execution.policy, turn.request
-        return self._journal.append(
-            DecisionRecord(
-                timestamp=stamp(turn.now),
-                agent_id=self._agent_id,
-                decision=turn.decision,
-                episode=turn.episode.id.hex(),
-                step=turn.episode.step,
-                arm=turn.episode.arm,
-                regime=execution.regime,
-                policy=policy.name if policy else "",
-                policy_digest=policy.digest if policy else "",
-                observation_digest=turn.digest,
-                observation=request.observation if turn.full else None,
-                proposed=execution.proposed,
-                action=execution.action,
-                action_hash=action_hash(execution.action),
-                exploration_flag=execution.explored,
-                propensity=execution.propensity,
-                q_value=execution.value,
-                reward=request.reward,
-                cost=request.cost,
-                objective=request.objective,
-                shield=execution.rule,
-                limited=execution.regime == "Limit",
-                forked=forked,
-                latency_us=int((time.perf_counter() - turn.began) * 1e6),
-                caller=turn.caller,
-            )
+        episode, unit = turn.episode, turn.episode.unit or None
+        record = DecisionRecord(
+            timestamp=stamp(turn.now),
+            agent_id=self._agent_id,
+            decision=turn.decision,
+            episode=episode.id.hex(),
+            step=episode.step,
+            arm=episode.arm,
+            regime=execution.regime,
+            policy=policy.name if policy else "",
+            policy_digest=policy.digest if policy else "",
+            observation_digest=turn.digest,
+            observation=request.observation if turn.full else None,
+            proposed=execution.proposed,
+            action=execution.action,
+            action_hash=action_hash(execution.action),
+            exploration_flag=execution.explored,
+            propensity=execution.propensity,
+            q_value=execution.value,
+            reward=request.reward,
+            cost=request.cost,
+            objective=request.objective,
+            shield=execution.rule,
+            limited=execution.regime == "Limit",
+            forked=forked,
+            latency_us=int((time.perf_counter() - turn.began) * 1e6),
+            caller=turn.caller,
+            unit=unit,
+            overridden=turn.overridden,
+            groups=turn.groups,
         )
+        number = self._journal.append(record)
+        if unit is not None:
+            self._parts.decided(number or self._journal.position, record, episode.started)
+        return number
 
     def end(
         self,
@@ -103,38 +114,45 @@ class Scribe:
         cut: Execution | None = None,
     ) -> None:
         """An episode ended; without a request by its deadline, `cut` by a rule of the shield."""
-        self._journal.append(
-            EndRecord(
-                timestamp=stamp(now),
-                agent_id=self._agent_id,
-                episode=episode.id.hex(),
-                step=episode.step,
-                ending=ending,
-                reward=request.reward if request else None,
-                cost=request.cost if request else None,
-                objective=request.objective if request else None,
-                policy=policy,
-                caller=caller,
-                shield=cut.rule if cut else None,
-                proposed=cut.proposed if cut else None,
-            )
+        record = EndRecord(
+            timestamp=stamp(now),
+            agent_id=self._agent_id,
+            episode=episode.id.hex(),
+            step=episode.step,
+            ending=ending,
+            reward=request.reward if request else None,
+            cost=request.cost if request else None,
+            objective=request.objective if request else None,
+            policy=policy,
+            caller=caller,
+            shield=cut.rule if cut else None,
+            proposed=cut.proposed if cut else None,
+            arm=episode.arm,
+            unit=episode.unit or None,
         )
+        number = self._journal.append(record)
+        self._parts.ended(number or self._journal.position, record, episode.started)
 
     def outcome(self, now: float, told: Outcome, episode: Episode | None, caller: str) -> int:
         """Something became known later. The record's number in the log."""
-        return self._journal.append(
-            OutcomeRecord(
-                timestamp=stamp(now),
-                agent_id=self._agent_id,
-                episode=episode.id.hex() if episode else None,
-                decision=told.decision,
-                reward=told.reward,
-                cost=told.cost,
-                objective=told.objective,
-                final=told.final,
-                caller=caller,
-            )
+        record = OutcomeRecord(
+            timestamp=stamp(now),
+            agent_id=self._agent_id,
+            episode=episode.id.hex() if episode else None,
+            decision=told.decision,
+            reward=told.reward,
+            cost=told.cost,
+            objective=told.objective,
+            final=told.final,
+            caller=caller,
+            id=told.id,
+            arm=episode.arm if episode else "stable",
+            unit=(episode.unit or None) if episode else None,
         )
+        number = self._journal.append(record)
+        if number:  # else the reporter is asked to tell it again
+            self._parts.outcome(number, record, episode.started if episode else None)
+        return number
 
     def override(self, now: float, generation: int, override: Override | None, effective: str) -> None:
         """The hand on the reins has changed; None: it was taken off, or its time is over."""

@@ -7,6 +7,10 @@ before goes on. An episode stays with the policy it started with while that is i
 alike reach new episodes at once and running ones when they end. An override takes hold at once, in running episodes
 too, and they go back to their policy when it ends. Two former stable policies are kept for running episodes; an episode
 of one that is gone goes on under the stable policy, and its token says so from then on.
+
+An episode of the candidate stays with it as long as the rollout that assigned it goes on, and after a promotion: then
+the candidate is stable. Once the rollout has ended in another way, it goes on under stable at its next step. Where the
+candidate cannot act, stable does, and only then the fallback.
 """
 
 from __future__ import annotations
@@ -17,12 +21,15 @@ from dataclasses import dataclass, field
 from checkrein.agent import regime
 from checkrein.agent.clock import Clock
 from checkrein.agent.driver import Driver, Drivers
+from checkrein.agent.episodes import Episode
 from checkrein.agent.policies import LoadError, Policy, key
 from checkrein.agent.regime import Choice
 from checkrein.agent.shield import Guard
+from checkrein.agent.subgroups import Subgroups
 from checkrein.api.deployment import AgentDeployment, Override, PolicyPointer
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import LoadedPolicy
+from checkrein.store.decisions.parts import rollout_of
 
 FORMER_KEPT = 2
 
@@ -54,9 +61,14 @@ class State:
     loaded: dict[str, Policy] = field(default_factory=dict)
     failures: dict[str, LoadedPolicy] = field(default_factory=dict)
     drivers: Drivers = field(default_factory=Drivers)
+    subgroups: Subgroups = field(default_factory=Subgroups)
     _former: list[str] = field(default_factory=list)
     _resolved: dict[str, PolicyPointer] = field(default_factory=dict)
-    _choices: tuple[object, tuple[Choice, ...]] | None = None  # the last answer, until something changes
+    # The last answers for one override, until something changes: by whom the rollout puts in charge and behind him.
+    _choices: dict[tuple[str, str], tuple[Choice, ...]] = field(default_factory=dict)
+    _choices_under: Override | None = None
+    _rollout: tuple[str, str] = ("", "")  # id, and key of its candidate
+    _promoted: list[tuple[str, str]] = field(default_factory=list)  # rollouts whose candidate became stable
 
     @property
     def uid(self) -> str:
@@ -92,14 +104,31 @@ class State:
         """Whom the rollout puts in charge of an episode: the policy it stands with, else the one that acts now."""
         return self.loaded.get(policy_key, self.acting)
 
-    def choices(self, override: Override | None, standing: Policy | None) -> tuple[Choice, ...]:
+    def of_candidate(self, episode: Episode) -> tuple[Policy | None, str, Policy | None]:
+        """As `standing`, of an episode that was assigned to a candidate: the policy if it is at hand, the key that the
+        episode stands with, and who acts where that policy cannot.
+        """
+        acting, assigned = self.acting, (rollout_of(episode.unit), episode.policy)
+        if assigned == self._rollout:
+            return self.loaded.get(episode.policy), episode.policy, acting
+        if assigned in self._promoted and episode.policy in self.loaded:
+            return self.loaded[episode.policy], episode.policy, acting
+        return acting, acting.key if acting else "", None
+
+    def choices(
+        self, override: Override | None, standing: Policy | None, behind: Policy | None = None
+    ) -> tuple[Choice, ...]:
         """Who may take the next decision, in order."""
         if self.word is None:
             return ()
-        known = (override, standing and standing.key)
-        if self._choices is None or self._choices[0] != known:
-            self._choices = known, regime.choices(self.word.spec, override, standing, self._named)
-        return self._choices[1]
+        if override is not self._choices_under:
+            self._choices, self._choices_under = {}, override
+        known = (standing.key if standing else "", behind.key if behind else "")
+        found = self._choices.get(known)
+        if found is None:
+            found = regime.choices(self.word.spec, override, standing, self._named, behind)
+            self._choices[known] = found
+        return found
 
     def limited(self) -> tuple[Choice, ...]:
         """Who answers those who ask for more than they may."""
@@ -109,9 +138,23 @@ class State:
         """The policy with what surrounds it."""
         return self.drivers.get(policy.key)
 
+    def problems(self) -> dict[str, str]:
+        """What of the spec cannot be carried out here, by field."""
+        return self.drivers.problems | self.subgroups.problems
+
     def guard(self) -> Guard | None:
         """Rules for an action that no policy chose."""
         return self.drivers.guard(self.acting.key if self.acting else None)
+
+    def looks_back(self, standing: Policy | None) -> bool:
+        """Whether rules look at the action before, so that it must travel with the episode."""
+        guard = self.guard()
+        if guard is None or guard.needs_previous:
+            return True
+        if standing is None or standing is self.acting:
+            return False
+        driver = self.drivers.get(standing.key)
+        return driver is not None and driver.guard.needs_previous
 
     # --- what should be in memory
 
@@ -137,7 +180,7 @@ class State:
 
     def resolve(self, pointer: PolicyPointer) -> None:
         """A name has been looked up."""
-        self._choices = None
+        self._choices = {}
         self._resolved[pointer.name] = pointer
         self.failures.pop(pointer.name, None)
 
@@ -174,8 +217,10 @@ class State:
         self.failures[name] = LoadedPolicy(name=name, ready=False, reason=error.reason, message=str(error))
 
     def reports(self) -> list[LoadedPolicy]:
-        """What came of each policy that should be in memory."""
-        loads = [self._report(k, pointer) for k, pointer in self.wanted().items()]
+        """What came of each policy that should be in memory; after them those that still are, ready to act again."""
+        wanted = self.wanted()
+        loads = [self._report(k, pointer) for k, pointer in wanted.items()]
+        loads += [policy.report() for k, policy in self.loaded.items() if k not in wanted]
         return [*loads, *(self.failures[name] for name in self.unresolved() if name in self.failures)]
 
     def _report(self, policy_key: str, pointer: PolicyPointer) -> LoadedPolicy:
@@ -200,15 +245,21 @@ class State:
 
     def _settle(self) -> None:
         """Let the stable policy act if it is here, and forget what nobody needs."""
-        self._choices = None
+        self._choices = {}
         stable = self.word.status.stable if self.word else None
         if self.word and stable and (policy := self.loaded.get(key(stable))):
             if self.acting and self.acting.key != policy.key:
                 self._former = [k for k in self._former if k != policy.key] + [self.acting.key]
             self.acting, self.acting_epoch = policy, self.word.status.epoch
+            if policy.key == self._rollout[1]:
+                self._promoted = [*self._promoted, self._rollout][-FORMER_KEPT:]
         self._former = self._former[-FORMER_KEPT:]
         needed = {*self.wanted(), *self._former, *([self.acting.key] if self.acting else [])}
         self.loaded = {k: policy for k, policy in self.loaded.items() if k in needed}
         self.failures = {k: failure for k, failure in self.failures.items() if k in {*self.wanted(), *self.names()}}
         if self.word:
+            status, acting = self.word.status, self.acting
+            candidate, rollout = status.candidate, status.rollout
+            self._rollout = (rollout.id, key(candidate)) if rollout and candidate else ("", "")
             self.drivers.settle(self.loaded, self.word.spec, self.interface)
+            self.subgroups.settle(self.word.spec.strategy, self.interface, acting.features if acting else ())

@@ -21,7 +21,9 @@ class Turn:
     """All that is known before anybody decides.
 
     `digest` is the observation's, `full` says whether the log keeps all of it. `now` is the time of day, `began` is by
-    the clock for durations. `standing` is whom the rollout puts in charge, `choices` are who may decide, in order.
+    the clock for durations. `standing` is whom the rollout puts in charge, `stands` the key that the episode keeps even
+    where he is not at hand, `choices` are who may decide, in order. `overridden`: a person's word holds. `groups` are
+    the subgroups of an episode that begins.
     """
 
     request: Act
@@ -36,6 +38,9 @@ class Turn:
     entry: Entry | None
     standing: Policy | None
     choices: tuple[Choice, ...]
+    stands: str = ""
+    overridden: bool = False
+    groups: tuple[str, ...] = ()
 
     @property
     def forked(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which algorithm can act in which spaces: the one table that planner and trainer share.
+"""Which algorithm can act in which spaces, and how: the one table that planner and trainer share.
 
 Hyperparameters are not listed: the library's own signature judges them, in the trainer, before a step is spent.
 """
@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from checkrein.api.spaces import Interface
 
-AlgorithmName = Literal["PPO", "DQN"]
+AlgorithmName = Literal["PPO", "A2C", "DQN", "SAC", "TD3", "DDPG"]
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,20 @@ class Algorithm:
     name: AlgorithmName
     actions: frozenset[str]
     observations: frozenset[str] = frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict"})
+    undrawable: str = ""
+    """Why its policy cannot act by drawing from a distribution, as a clause; empty where it can."""
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
     for a in (
         Algorithm("PPO", actions=frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary"})),
-        Algorithm("DQN", actions=frozenset({"Discrete"})),
+        Algorithm("A2C", actions=frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary"})),
+        Algorithm("DQN", actions=frozenset({"Discrete"}), undrawable="DQN has no distribution to draw from"),
+        # What agents draw from is a normal distribution moved into the bounds, which is another one than tanh of it.
+        Algorithm("SAC", actions=frozenset({"Box"}), undrawable="SAC's distribution, squashed by tanh, cannot be told"),
+        Algorithm("TD3", actions=frozenset({"Box"}), undrawable="TD3 has no distribution to draw from"),
+        Algorithm("DDPG", actions=frozenset({"Box"}), undrawable="DDPG has no distribution to draw from"),
     )
 }
 assert set(ALGORITHMS) == set(get_args(AlgorithmName))
@@ -40,7 +47,7 @@ def misfit(name: str, interface: Interface) -> str:
         ("observation", interface.observation, algorithm.observations),
     ):
         if space.type not in allowed:
-            able = sorted(a.name for a in ALGORITHMS.values() if space.type in getattr(a, f"{role}s"))
+            able = [a.name for a in ALGORITHMS.values() if space.type in getattr(a, f"{role}s")]
             mend = f"use {' or '.join(able)}" if able else "no algorithm of this release can"
             return f"spec.algorithm.name: {name} cannot act in {role} space {space.describe()}; {mend}"
     return ""

@@ -37,10 +37,12 @@ class Column:
     path: str
     description: str
     type: str = "string"
+    wide: bool = False  # shown by `-o wide` only
 
-    def dump(self) -> dict[str, str]:
+    def dump(self) -> dict[str, Any]:
         """As additionalPrinterColumns has it."""
-        return {"name": self.name, "type": self.type, "description": self.description, "jsonPath": self.path}
+        column = {"name": self.name, "type": self.type, "description": self.description, "jsonPath": self.path}
+        return column | ({"priority": 1} if self.wide else {})
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,11 @@ RESOURCES = (
             Column("Policy", ".status.stable.name", "The PolicyVersion that decides."),
             Column("Candidate", ".status.candidate.name", "The PolicyVersion that is being checked."),
             _PHASE,
-            Column("Reason", _reason("Progressing"), "How the way to spec.policyVersion stands."),
+            Column("Step", ".status.step.kind", "Where the candidate's rollout is."),
+            Column("Weight", ".status.step.weight", "Per cent of new units that the candidate gets.", "integer"),
             Column("Override", _reason("Overridden"), "Mode of the override that holds, or how the last one ended."),
             Column("Ready", ".status.readyReplicas", "Replicas that answer.", "integer"),
+            Column("Reason", _reason("Progressing"), "How the way to spec.policyVersion stands.", wide=True),
             _AGE,
         ),
         name_pattern=_SERVICE_NAME,

@@ -12,6 +12,7 @@ from checkrein.api.meta import (
     Conditions,
     Count,
     DecimalString,
+    Digest,
     Duration,
     Message,
     Model,
@@ -22,9 +23,20 @@ from checkrein.api.meta import (
     ShortText,
 )
 from checkrein.api.policy import Artifact
+from checkrein.api.rollout import (
+    GateStatus,
+    HistoryEntry,
+    ReviewPair,
+    RolloutStatus,
+    StepStatus,
+    StreamStatus,
+    Try,
+    WatchStatus,
+)
 from checkrein.api.rules import fixed, rule, validations
 from checkrein.api.shield import Shield
 from checkrein.api.spaces import Interface
+from checkrein.api.strategy import RolloutWords, Strategy
 
 Caller = Annotated[str, StringConstraints(max_length=320, pattern=r"^system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+$")]
 
@@ -263,6 +275,13 @@ class AgentDeploymentSpec(Model):
         description="PolicyVersion that should decide. Set it to an older one, and that is a rollback."
     )
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="How many pods decide side by side.")
+    strategy: Strategy | None = Field(
+        default=None, description="How a new version earns its place. Absent: it acts after its own checks."
+    )
+    approval: Literal["None", "Required"] = Field(
+        default="None", description="Required: a person promotes at the end (spec.rollout.approve.full)."
+    )
+    rollout: RolloutWords = RolloutWords()
     fallback: Fallback | None = None
     override: Override | None = None
     limits: Limits = Limits()
@@ -297,19 +316,50 @@ class Rejection(Model):
     name: Name = Field(description="Name of the PolicyVersion.")
     reason: ShortText = Field(description="Why, as one CamelCase word for programs.")
     message: Message = Field(default="", description="Why, as a sentence for people.")
-    generation: Count = Field(default=0, description="spec generation at which it failed; a later one tries again.")
+    digest: Digest | None = Field(default=None, description="Of its manifest, where it was known.")
+    attempt: Count = Field(default=0, description="Rollouts of it that failed; 0: it failed its checks.")
+    generation: Count = Field(
+        default=0,
+        description="spec generation at which it failed its checks; a later one tries again. After a failed rollout "
+        "only spec.rollout.retry does.",
+    )
 
 
 class AgentDeploymentStatus(Model):
     """Written by the operator, read by the replicas."""
 
     observed_generation: Count | None = Field(default=None, description=OBSERVED_GENERATION)
-    phase: Literal["Pending", "Progressing", "Healthy", "Degraded", "Overridden"] = Field(
+    phase: Literal["Pending", "Progressing", "Paused", "Healthy", "Degraded", "Overridden"] = Field(
         default="Pending", description="For people; programs read the conditions."
     )
     epoch: Count = Field(default=0, description="Grows with every change of who acts.")
     stable: PolicyPointer | None = Field(default=None, description="Who decides.")
     candidate: PolicyPointer | None = Field(default=None, description="Who is being checked.")
+    step: StepStatus | None = Field(default=None, description="Where the rollout of the candidate is.")
+    gates: list[GateStatus] = Field(
+        default_factory=list,
+        max_length=32,
+        description="How the gates stand, or stood at the end of the last rollout.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    rollout: RolloutStatus | None = Field(default=None, description="The try of the candidate, for the operator.")
+    streams: list[StreamStatus] = Field(
+        default_factory=list,
+        max_length=256,
+        description="How far each replica's evidence has been scored.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    review: list[ReviewPair] = Field(default_factory=list, max_length=64, description="Pairs that people may compare.")
+    watch: WatchStatus | None = Field(default=None, description="How stable does since its promotion.")
+    history: list[HistoryEntry] = Field(
+        default_factory=list, max_length=32, description="Who acted when and why, the newest last."
+    )
+    words_heeded: list[ShortText] = Field(
+        default_factory=list, max_length=32, description="What spec.rollout said once and has been done (retry nonces)."
+    )
+    tries: list[Try] = Field(
+        default_factory=list, max_length=32, description="How often rollouts of which version began, the newest last."
+    )
     rejected: list[Rejection] = Field(
         default_factory=list, max_length=16, description="Versions that failed their checks here."
     )

@@ -90,6 +90,15 @@ DecimalString = Annotated[
     WithJsonSchema({"type": "string", "maxLength": 26, "pattern": DECIMAL_PATTERN}),
 ]
 
+# At most 20 digits follow the point: 17 that count, after three zeros (smaller numbers have an exponent).
+FLOAT_PATTERN = r"^(nan|-?inf|-?[0-9]{1,17}(\.[0-9]{1,20})?(e[-+]?[0-9]{1,3})?)$"
+# A measured number: a float in our code, in the API the shortest decimal string that reads as the same float.
+FloatString = Annotated[
+    float,
+    PlainSerializer(repr, return_type=str),
+    WithJsonSchema({"type": "string", "maxLength": 26, "pattern": FLOAT_PATTERN}),
+]
+
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=NAME_PATTERN)]
 Digest = Annotated[str, StringConstraints(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]

@@ -26,7 +26,7 @@ LOG_DIRECTORY = "/var/lib/checkrein/log"
 REPORT_FILE = "/dev/termination-log"
 REPORT_LIMIT = 4096
 SERVING_PORT = 8080  # trainer: progress; agent: decisions
-MANAGEMENT_PORT = 8081  # agent: /livez, /readyz, /metrics, /status
+MANAGEMENT_PORT = 8081  # agent: /livez, /readyz, /metrics, /status, /evidence
 AUDIENCE = "checkrein.dev"
 
 Prefix = Annotated[str, StringConstraints(max_length=512, pattern=r"^([^/].*/)?$")]
@@ -172,6 +172,10 @@ class AgentTask(Model):
     uid: str = ""
     store: StoreLocation
     decisions: StoreLocation | None = None
+    operator: str = Field(
+        default="",
+        description="Account that may ask for evidence (system:serviceaccount:NAMESPACE:NAME); empty: nobody.",
+    )
 
 
 class LoadedPolicy(Model):

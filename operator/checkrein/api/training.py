@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from checkrein.api.algorithms import AlgorithmName
+from checkrein.api.algorithms import ALGORITHMS, AlgorithmName
 from checkrein.api.environment import EnvironmentIdentity
 from checkrein.api.meta import (
     OBSERVED_GENERATION,
@@ -54,17 +54,22 @@ class AlgorithmSpec(Model):
 
     model_config = ConfigDict(
         json_schema_extra=validations(
-            rule(
-                "self.acting == 'Deterministic' || self.name != 'DQN'",
-                "DQN has no distribution to draw from; leave acting Deterministic",
-                "acting",
+            *(
+                rule(
+                    f"self.acting == 'Deterministic' || self.name != '{a.name}'",
+                    f"{a.undrawable}; leave acting Deterministic",
+                    "acting",
+                )
+                for a in ALGORITHMS.values()
+                if a.undrawable
             )
         )
     )
     name: AlgorithmName = Field(description="The algorithm. It must be able to act in the environment's spaces.")
     hyperparameters: FreeForm = Field(
         default_factory=dict,
-        description="By the names of Stable-Baselines3; an unknown one is refused before a step is spent.",
+        description="By the names of Stable-Baselines3 (noise on actions: noise_type, noise_std); an unknown one is "
+        "refused before a step is spent.",
     )
     network: Network = Network()
     normalize: Normalize = Normalize()

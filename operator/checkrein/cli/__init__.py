@@ -1,1 +1,1 @@
-"""The command `checkrein`: what people ask of what was kept."""
+"""The command `checkrein`: what people ask of agents and of what was kept, and say to rollouts."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from checkrein.cli import places, tables
+from checkrein.cli import offpolicy, places, tables
 from checkrein.cli.ledger import Ledger, Query
 from checkrein.cli.places import UsageError
 from checkrein.store.decisions.findings import Finding
@@ -22,16 +22,17 @@ from checkrein.store.decisions.sources import copy
 from checkrein.store.decisions.verify import Audit
 
 PROVED, FAILED = 0, 1
-KINDS = ("decision", "end", "outcome", "override", "opened", "closed", "gap")
+KINDS = ("decision", "end", "outcome", "override", "shadow", "opened", "closed", "gap")
 
 
 def add_parsers(commands: Any) -> None:
-    """`audit` with its three commands."""
+    """`audit` with its four commands."""
     audit = commands.add_parser("audit", help="prove the decision log, and read it back")
     actions = audit.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(actions)
     _add_export(actions)
     _add_query(actions)
+    _add_offpolicy(actions)
 
 
 def _add_verify(actions: Any) -> None:
@@ -79,14 +80,30 @@ def _add_query(actions: Any) -> None:
     parser.set_defaults(run=query)
 
 
+def _add_offpolicy(actions: Any) -> None:
+    parser = actions.add_parser(
+        "offpolicy",
+        help="estimate what a candidate's mean return would have been, or say why the log does not tell",
+        description=offpolicy.DESCRIPTION,
+    )
+    places.add_arguments(parser)
+    offpolicy.add_arguments(parser)
+    _add_times(parser.add_argument_group("which episodes"))
+    parser.set_defaults(run=estimate)
+
+
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     which = parser.add_argument_group("which")
     which.add_argument("--episode")
     which.add_argument("--decision")
     which.add_argument("--policy", help="name of the PolicyVersion that decided")
+    _add_times(which)
+    which.add_argument("--explored", action="store_true", default=None, help="only deliberate deviations")
+
+
+def _add_times(which: Any) -> None:
     which.add_argument("--since", type=_time, metavar="TIME", help="for example 2026-12-01T12:00:00Z")
     which.add_argument("--until", type=_time, metavar="TIME", help="before this")
-    which.add_argument("--explored", action="store_true", default=None, help="only deliberate deviations")
 
 
 def _time(text: str) -> str:
@@ -153,6 +170,16 @@ def query(options: argparse.Namespace) -> int:
         joined = options.kind == "decision" and not options.raw
         tables.write_jsonl(ledger.decisions(asked) if joined else ledger.records(asked), sys.stdout)
     return _told(audit)
+
+
+def estimate(options: argparse.Namespace) -> int:
+    """The estimate or the refusal, with its numbers."""
+    audit = Audit(places.source(options), agent_id=places.agent_id(options))
+    found = offpolicy.asked(options, audit)
+    in_words = offpolicy.report(found, options.candidate, options.alpha)
+    print(offpolicy.document(found) if options.output == "json" else in_words)
+    proved = _told(audit)
+    return FAILED if found.refused else proved
 
 
 def _query(options: argparse.Namespace, **more: Any) -> Query:

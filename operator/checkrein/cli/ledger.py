@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from checkrein.store.decisions.findings import Entry
-from checkrein.store.decisions.records import DecisionRecord, EndRecord, OutcomeRecord
+from checkrein.store.decisions.records import DecisionRecord, EndRecord, OutcomeRecord, ShadowRecord
 
 _TABLES = """
 CREATE TABLE entries (
@@ -39,6 +39,7 @@ CREATE TABLE folded AS SELECT stream, seq, count(*) AS copies,
     FROM entries WHERE kind = 'decision' GROUP BY decision, digest;
 """
 _BATCH = 10_000
+_SHADOW = ("policy", "outcome", "action", "q_value", "probability", "agreed", "distance")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class Ledger:
         `reward`, `cost` and `objective` are its own: what the episode's next request said. `late_*` are the sums of
         the outcomes that name it and, at an episode's last decision, of those that name the episode only. `copies`
         counts the answers to retries that this row stands for; it is the last of them. `forked`: the same step was
-        also decided on another observation, so `reward` may be another branch's.
+        also decided on another observation, so `reward` may be another branch's. `shadow_*` are what the candidate of a
+        rollout said to the same observation, None where it was not asked.
         """
         condition, values = query.condition()
         found = self._db.execute(
@@ -148,7 +150,16 @@ class Ledger:
         row.update(late)
         row["forked"] = bool(row.get("forked")) or branches > 1
         row["copies"] = copies
-        return row
+        return row | self._shadow(decision, row["observation_digest"])
+
+    def _shadow(self, decision: str, digest: str) -> dict[str, Any]:
+        found = self._one(
+            "SELECT data FROM entries WHERE kind = 'shadow' AND decision = ? AND digest = ? ORDER BY timestamp DESC",
+            decision,
+            digest,
+        )
+        told = json.loads(found[0]) if found else {}
+        return {f"shadow_{name}": told.get(name) for name in _SHADOW}
 
     def _late(self, row: dict[str, Any], decision: str) -> dict[str, Any]:
         following = self._one(
@@ -173,6 +184,7 @@ class Ledger:
 def _row(entry: Entry) -> tuple[Any, ...]:
     record = entry.record
     read = record if isinstance(record, DecisionRecord) else None
+    seen = record if isinstance(record, (DecisionRecord, ShadowRecord)) else None
     kind = json.loads(entry.data).get("kind", "") if record is None else type(record).__struct_config__.tag
     return (
         entry.stream,
@@ -182,7 +194,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         getattr(record, "episode", None),
         getattr(record, "step", None),
         getattr(record, "decision", None),
-        read.observation_digest if read else None,
+        seen.observation_digest if seen else None,
         getattr(record, "policy", None),
         int(read.exploration_flag) if read else None,
         entry.data.decode(),

@@ -20,6 +20,14 @@ class UsageError(Exception):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say where, and whose."""
+    add_location(parser)
+    whose = parser.add_argument_group("whose log")
+    whose.add_argument("--namespace", help="of the AgentDeployment; with --name")
+    whose.add_argument("--name", help="of the AgentDeployment; default: every one's")
+
+
+def add_location(parser: argparse.ArgumentParser) -> None:
     """The options that say where."""
     where = parser.add_argument_group("where the log lies")
     where.add_argument("--directory", type=Path, help="a copy, as `audit export --raw` makes it; or else:")
@@ -34,9 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSON file with accessKey, secretKey and perhaps sessionToken "
         "(default: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)",
     )
-    whose = parser.add_argument_group("whose log")
-    whose.add_argument("--namespace", help="of the AgentDeployment; with --name")
-    whose.add_argument("--name", help="of the AgentDeployment; default: every one's")
 
 
 def agent_id(options: argparse.Namespace) -> str | None:

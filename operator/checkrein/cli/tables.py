@@ -13,15 +13,16 @@ from checkrein.cli.places import UsageError
 ROWS = 50_000  # of a Parquet row group
 _TEXT = (
     *("timestamp", "agent_id", "decision", "episode", "arm", "regime", "policy", "policy_digest"),
-    *("observation_digest", "action_hash", "shield", "caller"),
+    *("observation_digest", "action_hash", "shield", "caller", "unit"),
+    *("shadow_policy", "shadow_outcome"),
 )
-_JSON = ("observation", "proposed", "action")  # their form is the environment's: JSON in a text column
+_JSON = ("observation", "proposed", "action", "groups", "shadow_action")  # their form varies: JSON in a text column
 _NUMBERS = (
     *("propensity", "q_value", "reward", "cost", "objective", "late_reward", "late_cost", "late_objective"),
-    "latency_us",
+    *("latency_us", "shadow_q_value", "shadow_probability", "shadow_distance"),
 )
 _COUNTS = ("step", "copies", "outcomes")
-_FLAGS = ("exploration_flag", "limited", "forked", "final")
+_FLAGS = ("exploration_flag", "limited", "forked", "final", "overridden", "shadow_agreed")
 
 
 def write_jsonl(rows: Iterable[dict[str, Any]], file: IO[str]) -> int:

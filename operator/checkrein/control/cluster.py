@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -34,6 +34,13 @@ class ApiError(Exception):
         return self.status in (0, 409, 429) or self.status >= 500
 
 
+class NotLeading(ApiError):  # noqa: N818 - says what happened
+    """This process may not write (any more): another one may lead."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "NotLeading", "another operator may lead; nothing is written")
+
+
 class NameTaken(ApiError):  # noqa: N818 - says what happened
     """An object of that name exists and is somebody else's, if only an earlier namesake's."""
 
@@ -49,8 +56,10 @@ class NameTaken(ApiError):  # noqa: N818 - says what happened
 class Cluster:
     """Verbs on objects, by kind, namespace and name."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, fence: Callable[[], float] | None = None) -> None:
+        """`fence` gives the seconds for which this process may still write, or raises NotLeading."""
         self._api = api
+        self._fence = fence
 
     async def get(self, kind: str, namespace: str, name: str) -> Raw | None:
         """The object as it is now; None where there is none."""
@@ -97,6 +106,16 @@ class Cluster:
             raise NameTaken(kind.kind, meta["name"])
         await self._apply(kind.path(meta["namespace"], meta["name"]), dict(obj))
 
+    async def make(self, obj: Mapping[str, Any]) -> Raw:
+        """Create; an existing one is an error (ApiError 409)."""
+        kind, meta = KINDS[obj["kind"]], obj["metadata"]
+        return await self._call("POST", kind.path(meta["namespace"]), body=dict(obj))
+
+    async def replace(self, obj: Mapping[str, Any]) -> Raw:
+        """Put it in the place of the version that was read (else ApiError 409)."""
+        kind, meta = KINDS[obj["kind"]], obj["metadata"]
+        return await self._call("PUT", kind.path(meta["namespace"], meta["name"]), body=dict(obj))
+
     async def merge(self, obj: Mapping[str, Any], change: Raw) -> None:
         """Changes these fields (None takes one out) of the version of the object that was read (else ApiError 409)."""
         kind, meta = KINDS[obj["kind"]], obj["metadata"]
@@ -115,7 +134,7 @@ class Cluster:
             "apiVersion": kind.api_version,
             "kind": kind.kind,
             "metadata": {k: meta[k] for k in ("name", "namespace", "resourceVersion")},
-            "status": status,
+            "status": without_empty_maps(status),
         }
         return await self._apply(kind.path(meta["namespace"], meta["name"], "status"), body)
 
@@ -141,6 +160,7 @@ class Cluster:
         body: Raw | None = None,
         content_type: str = "application/json",
     ) -> Raw:
+        seconds = TIMEOUT_SECONDS if method == "GET" or self._fence is None else min(TIMEOUT_SECONDS, self._fence())
         headers = {"Accept": "application/json", "Content-Type": content_type}
         request = await self._api.param_serialize(
             method,
@@ -151,7 +171,7 @@ class Cluster:
             auth_settings=["BearerToken"],
         )
         try:
-            response = await self._api.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
+            response = await self._api.call_api(*request, _request_timeout=seconds)
             data: bytes = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
@@ -166,6 +186,13 @@ def _parse(status: int, data: bytes) -> Raw:
     if status >= 400:
         raise ApiError(status, body.get("reason", "Unknown"), body.get("message", "no message"))
     return body
+
+
+def without_empty_maps(value: Any) -> Any:
+    """Server-side apply makes null of a map that lost its last key, and the schema refuses null: leave it out."""
+    if isinstance(value, dict):
+        return {key: without_empty_maps(member) for key, member in value.items() if member != {}}
+    return [without_empty_maps(member) for member in value] if isinstance(value, list) else value
 
 
 def is_same_work(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -70,6 +70,8 @@ _IN_ORDER = frozenset(
         "Stopped",
         "Expired",
         "Lifted",
+        "Paused",
+        "WaitingForPerson",
     }
 )
 # Here the message is news, too: who, why and until when.

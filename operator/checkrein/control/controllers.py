@@ -67,12 +67,14 @@ def _observe_policy(version: PolicyVersion, scope: Scope) -> policy.Observed:
 
 def _observe_agent(agent: AgentDeployment, scope: Scope) -> rollout.Observed:
     children = scope.cache.children(agent.metadata.uid)
-    named = {
-        name: scope.cache.get(Key("PolicyVersion", agent.metadata.namespace, name))
-        for name in sorted(policy.names_wanted(agent.spec))
-    }
+    namespace = agent.metadata.namespace
+    named = {name: scope.cache.get(Key("PolicyVersion", namespace, name)) for name in rollout.names_observed(agent)}
+    versions = {name: PolicyVersion.model_validate(raw) for name, raw in sorted(named.items()) if raw}
+    trained_in = {version.spec.environment.name for version in versions.values()}
+    environments = {name: scope.cache.get(Key("RLEnvironment", namespace, name)) for name in sorted(trained_in)}
     return rollout.Observed(
-        versions={name: PolicyVersion.model_validate(raw) for name, raw in named.items() if raw},
+        versions=versions,
+        environments={name: RLEnvironment.model_validate(raw) for name, raw in environments.items() if raw},
         children={(c["kind"], c["metadata"]["name"]): c for c in children},
         pods=[pod_view(c) for c in children if c["kind"] == "Pod"],
         settings=scope.settings,
@@ -104,20 +106,31 @@ def concerned(obj: Raw, cache: Cache) -> Iterable[Key]:
             for job in cache.in_namespace("TrainingJob", namespace)
             if job["spec"]["environmentRef"]["name"] == name
         )
+        yield from _judged_in(namespace, name, cache)
     elif kind == "PolicyVersion":
         yield from (
-            key_of(agent)
-            for agent in cache.in_namespace("AgentDeployment", namespace)
-            if name in _named_by(agent["spec"])
+            key_of(agent) for agent in cache.in_namespace("AgentDeployment", namespace) if name in _named_by(agent)
         )
     elif kind == "AgentDeployment":
         yield from _policies_of(AgentDeployment.model_validate(obj), cache)
 
 
-def _named_by(spec: Raw) -> set[str | None]:
-    """`policy.names_wanted` of a spec as it is in the cache, without reading all of it for each of many."""
+def _judged_in(namespace: str, environment: str, cache: Cache) -> Iterable[Key]:
+    """AgentDeployments that watch or try versions of this environment: its reward's bounds are those of the gates."""
+    versions = cache.in_namespace("PolicyVersion", namespace)
+    trained = {v["metadata"]["name"] for v in versions if v["spec"]["environment"]["name"] == environment}
+    for agent in cache.in_namespace("AgentDeployment", namespace):
+        if agent["spec"].get("strategy") and not trained.isdisjoint(_named_by(agent)):
+            yield key_of(agent)
+
+
+def _named_by(agent: Raw) -> set[str | None]:
+    """`rollout.names_observed` of an object as it is in the cache, without reading all of it for each of many."""
+    spec, status = agent["spec"], agent.get("status", {})
     reserve = (spec.get("fallback") or {}, spec.get("override") or {})
-    return {spec["policyVersion"], *(part.get("policyVersion") for part in reserve)}
+    reference = (spec.get("strategy") or {}).get("reference")
+    acted = {(status.get("stable") or {}).get("name"), *(entry.get("from") for entry in status.get("history", ()))}
+    return {spec["policyVersion"], reference, *(part.get("policyVersion") for part in reserve), *acted}
 
 
 def _policies_of(agent: AgentDeployment, cache: Cache) -> Iterable[Key]:

@@ -46,6 +46,7 @@ CHILDREN = (
 )
 SECRET = Kind("Secret", "", "v1", "secrets")
 EVENT = Kind("Event", "events.k8s.io", "v1", "events")
+LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 NAMESPACE = Kind("Namespace", "", "v1", "namespaces")
-KINDS = {k.kind: k for k in (*OWN, *CHILDREN, SECRET, EVENT, NAMESPACE)}
+KINDS = {k.kind: k for k in (*OWN, *CHILDREN, SECRET, EVENT, LEASE, NAMESPACE)}
 CHILD_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"

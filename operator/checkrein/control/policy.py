@@ -15,6 +15,7 @@ from checkrein.control.settings import Settings
 
 STORE_RETRY = timedelta(seconds=10)
 USED_BY_LIMIT = 64
+ACTING = ("Promoted", "RolledBack")
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,26 @@ def user(deployment: AgentDeployment) -> str:
 
 def names_wanted(spec: AgentDeploymentSpec) -> frozenset[str]:
     """PolicyVersions that a person names. An override that has ended still does: it may be set again."""
-    fallback, override = spec.fallback, spec.override
-    reserve = (fallback and fallback.policy_version, override and override.policy_version)
+    fallback, override, strategy = spec.fallback, spec.override, spec.strategy
+    reserve = (
+        fallback and fallback.policy_version,
+        override and override.policy_version,
+        strategy and strategy.reference,
+    )
     return frozenset({spec.policy_version, *(name for name in reserve if name)})
 
 
 def names_used(deployment: AgentDeployment) -> frozenset[str]:
-    """PolicyVersions that an AgentDeployment refers to."""
+    """PolicyVersions that an AgentDeployment refers to, or may bring back by itself."""
     pointers = (deployment.status.stable, deployment.status.candidate)
-    return names_wanted(deployment.spec) | {p.name for p in pointers if p}
+    before = name_before(deployment)
+    return names_wanted(deployment.spec) | {p.name for p in pointers if p} | ({before} if before else set())
+
+
+def name_before(deployment: AgentDeployment) -> str | None:
+    """Whom a breach would make stable again, where spec.strategy.watch.onBreach says so."""
+    strategy, stable = deployment.spec.strategy, deployment.status.stable
+    if not (stable and strategy and strategy.watch and strategy.watch.on_breach == "Rollback"):
+        return None
+    entry = next((e for e in reversed(deployment.status.history) if e.event in ACTING), None)
+    return entry.since if entry and entry.policy == stable.name else None

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from checkrein.api.deployment import AgentDeploymentStatus
 from checkrein.api.meta import Model
 from checkrein.control import metrics
-from checkrein.control.cache import Key, Raw
+from checkrein.control.cache import Key, Raw, key_of
 from checkrein.control.cluster import ApiError, Cluster
 from checkrein.control.conditions import Transition, Writer, transitions
 from checkrein.control.controllers import CONTROLLERS, Controller, Scope, concerned
@@ -55,6 +56,8 @@ class Reconciler:
         """An object is gone."""
         if obj := self._scope.cache.remove(key):
             self._queue.forget(key)
+            if key.kind == "AgentDeployment":
+                metrics.ROLLOUTS.forget(key.namespace, key.name)
             self._wake(obj)
 
     def _wake(self, obj: Raw) -> None:
@@ -128,12 +131,19 @@ class Reconciler:
     async def _write(self, raw: Raw, resource: Any, plan: Plan) -> None:
         """The status, once and last, only when changed; then an Event for each transition in it."""
         if plan.status is None or plan.status == resource.status:
+            self._measure(key_of(raw), resource.status)
             return
         # Seen at once: a next pass that waited for the watch would be planned on the version before.
         self.saw(await self._cluster.apply_status(raw, plan.status.dump()))
+        self._measure(key_of(raw), plan.status)
         before, after = resource.status.conditions, plan.status.conditions  # type: ignore[attr-defined]
         for transition in transitions(before, after):
             await self._tell(raw, transition)
+
+    def _measure(self, key: Key, status: Model) -> None:
+        """What metrics show of a status, for as long as its object is there."""
+        if isinstance(status, AgentDeploymentStatus) and self._scope.cache.get(key) is not None:
+            metrics.ROLLOUTS.tell(key.namespace, key.name, status)
 
     async def _tell(self, raw: Raw, transition: Transition) -> None:
         """An Event is news, not state: what cannot be told is logged only."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from checkrein.api.evidence import Evidence, OffPolicyEstimate
 from checkrein.api.meta import FileReference
 from checkrein.api.policy import Artifact
+from checkrein.api.rollout import HistoryEntry
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import AgentReport, EvaluationResults, StoreLocation, TrainingProgress
 from checkrein.control.children import JobView
@@ -113,3 +115,69 @@ class PruneCheckpoints(Request[int]):
     prefix: str
     keep: int
     newest: int
+
+
+@dataclass(frozen=True)
+class DrawSeed(Request[str]):
+    """A random seed for the assignment of this rollout, hexadecimal."""
+
+    uid: str
+    rollout: str
+
+
+@dataclass(frozen=True)
+class ReadEvidence(Request[Evidence]):
+    """What does the replica at this address know of the episodes after this position of its log?"""
+
+    address: str
+    after: int
+
+
+@dataclass(frozen=True)
+class ReadStoredEvidence(Request[Evidence]):
+    """What does the stored log of a vanished replica say after this position? Told from its decision records.
+
+    `slow`: the latencies that the gates ask for (`store.decisions.parts.slow_names`).
+    """
+
+    decisions: StoreLocation
+    stream: str
+    after: int
+    slow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadHistory(Request[tuple[HistoryEntry, ...]]):
+    """Whoever acted or was refused under this deployment's name before, the oldest first."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class AppendHistory(Request[int]):
+    """This entry is in the history. The answer is its number; the same entry gets its own again."""
+
+    namespace: str
+    name: str
+    entry: HistoryEntry
+
+    def __hash__(self) -> int:
+        """An entry has lists, which have no hash of their own."""
+        return hash((self.namespace, self.name, self.entry.event, self.entry.policy, self.entry.time))
+
+
+@dataclass(frozen=True)
+class EstimateOffPolicy(Request[OffPolicyEstimate]):
+    """What would the candidate's mean return be, by the stored log of the deployment since then (Unix time)?
+
+    `lower` and `upper` of the answer are of candidate minus `factor` times stable, each right with alpha / 2.
+    """
+
+    decisions: StoreLocation
+    candidate: str
+    since: float
+    low: float
+    high: float
+    alpha: float
+    factor: float = 1.0

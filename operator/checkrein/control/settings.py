@@ -49,6 +49,10 @@ class Settings(Model):
     store: StoreSettings
     images: Images
     image_pull_policy: str = "IfNotPresent"
+    account: str = Field(
+        default="",
+        description="The operator's own (system:serviceaccount:NAMESPACE:NAME): replicas tell evidence to it alone.",
+    )
     probe_timeout_seconds: int = Field(default=120, ge=5)
     resync_seconds: float = Field(default=30, gt=0, description="Between two comparisons of the cache with a list.")
     progress_seconds: float = Field(default=2, gt=0, description="Between two readings of a trainer's progress.")

@@ -1,19 +1,36 @@
-"""The store as the operator uses it: two of its buckets, opened once, and the sessions that it mints."""
+"""The store as the operator uses it: its buckets, opened once, and the sessions that it mints."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from checkrein.api.evidence import Evidence, OffPolicyEstimate
 from checkrein.api.meta import FileReference
 from checkrein.api.policy import Artifact
+from checkrein.api.rollout import HistoryEntry
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import EvaluationResults, StoreCredentials
-from checkrein.control.requests import EnsureSession, PruneCheckpoints, ReserveEvaluation, ReserveVersion
+from checkrein.control import offpolicy
+from checkrein.control.plan import Unavailable
+from checkrein.control.requests import (
+    AppendHistory,
+    EnsureSession,
+    EstimateOffPolicy,
+    PruneCheckpoints,
+    ReadHistory,
+    ReadStoredEvidence,
+    ReserveEvaluation,
+    ReserveVersion,
+)
 from checkrein.control.settings import Settings
 from checkrein.store import artifacts, keys, reservations, sessions
 from checkrein.store.client import Store
 from checkrein.store.credentials import from_file
+from checkrein.store.decisions import layout, parts, tail
+from checkrein.store.decisions.sources import StoreSource
+from checkrein.store.history import History
 
 RUN_SECONDS = 3600
 # Replicas must be able to start again while the operator is away for a weekend.
@@ -29,7 +46,7 @@ def rights(request: EnsureSession) -> sessions.Policy:
 
 
 class Stores:
-    """Synchronous; call it from a thread. Raises StoreError."""
+    """Synchronous; call it from a thread. Raises StoreError, Unavailable."""
 
     def __init__(self, settings: Settings, cluster: str, credentials: Path) -> None:
         self._credentials: Callable[[], StoreCredentials] = from_file(credentials)
@@ -37,6 +54,8 @@ class Stores:
         store = settings.store
         self.runs = Store(store.location(store.runs_bucket), self._credentials)
         self.policies = Store(store.location(store.policies_bucket), self._credentials)
+        self.decisions = Store(store.location(store.decisions_bucket), self._credentials)
+        self._history = History(self.policies)
 
     def mint(self, request: EnsureSession) -> StoreCredentials:
         """A session with the rights of the request's role."""
@@ -82,6 +101,37 @@ class Stores:
         """Copy an attempt's artifact to where policies live for good."""
         return artifacts.publish(self.runs, self.policies, manifest)
 
+    def estimate_off_policy(self, request: EstimateOffPolicy) -> OffPolicyEstimate:
+        """By the stored log of a deployment."""
+        return offpolicy.answer(self.decisions, request)
+
     def verify(self, artifact: Artifact) -> Interface:
         """Read and check every byte; the interface that the manifest names."""
         return artifacts.load(self.policies, artifact).manifest.interface
+
+    def history(self, request: ReadHistory) -> tuple[HistoryEntry, ...]:
+        """Whoever acted or was refused under a deployment's name."""
+        return self._history.read(self._cluster, request.namespace, request.name)
+
+    def append_history(self, request: AppendHistory) -> int:
+        """The entry's number."""
+        return self._history.append(self._cluster, request.namespace, request.name, request.entry)
+
+    def stored_evidence(self, request: ReadStoredEvidence) -> Evidence:
+        """The parts that a stream's stored records tell of. Raises Unavailable where they do not follow each other."""
+        stream, after = request.stream, request.after
+        if layout.boot_of(stream) is None or "/" in stream:
+            raise Unavailable("Malformed", f"{stream!r} is no stream's name", temporary=False)
+        source = StoreSource(self.decisions, f"{request.decisions.write_prefix}{stream}/segments/")
+        told = parts.Parts(parts.latencies(request.slow))
+        upto = after
+        try:
+            for seq, record in tail.after(source, stream, after):
+                upto = seq
+                if record is not None:
+                    told.add(seq, record)
+        except (tail.SourceError, tail.SegmentError, tail.ChainError) as error:
+            raise Unavailable("LogBroken", f"{stream}: after record {upto}: a segment {error}") from error
+        return Evidence(
+            stream=stream, upto=upto, lost_before=told.lost_before, now=time.time(), parts=told.after(after)
+        )

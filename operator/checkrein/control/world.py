@@ -6,7 +6,7 @@ import asyncio
 import base64
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -14,10 +14,11 @@ import httpx
 from pydantic import ValidationError
 
 from checkrein.api.digests import canonical_json, sha256
+from checkrein.api.evidence import EVIDENCE, Evidence
 from checkrein.api.meta import GROUP, Model, bounded
 from checkrein.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from checkrein.api.tasks import MANAGEMENT_PORT, SERVING_PORT, AgentReport, TrainingProgress
-from checkrein.control import requests, tokens
+from checkrein.control import offpolicy, requests, tokens
 from checkrein.control.children import JobView, job_view
 from checkrein.control.cluster import ApiError, Cluster
 from checkrein.control.kinds import KINDS
@@ -31,14 +32,20 @@ EXPIRES = f"{GROUP}/expires"
 RIGHTS = f"{GROUP}/rights"  # digest of what the session may do: a pod gets new ones when they change
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 KEY_BYTES = 32
+SEED_BYTES = 16
+SAID_LIMIT = 256
 HTTP_TIMEOUT = httpx.Timeout(2.0)
 SESSION_MARGIN = timedelta(seconds=RUN_SECONDS / 2)
 # Seconds for which an answer is believed. Requests that are not listed are asked anew in every pass.
 BELIEVED: dict[type[Request[Any]], float] = {
     requests.ReadAgent: 0.2,
+    requests.ReadEvidence: 1,
+    requests.ReadStoredEvidence: 5,
+    requests.EstimateOffPolicy: 60,
     requests.EnsureSession: 60,
     requests.EnsureTokenKey: 600,
     requests.PruneCheckpoints: 600,
+    requests.EstimateOffPolicy: 300,
 }
 
 
@@ -51,6 +58,7 @@ class World:
         stores: Stores,
         http: httpx.AsyncClient,
         believed: dict[type[Request[Any]], float],
+        token: Callable[[], str],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -60,6 +68,8 @@ class World:
         self._believed = {**BELIEVED, **believed}
         self._clock = clock
         self._wall = wall
+        self._token = token
+        self._seeds: dict[requests.DrawSeed, str] = {}
         self._kept: dict[Request[Any], tuple[float, Any]] = {}
         s = stores
         self._ways: dict[type[Request[Any]], Callable[[Any], Awaitable[Any]]] = {
@@ -74,6 +84,13 @@ class World:
             requests.PublishArtifact: lambda r: asyncio.to_thread(s.publish, r.manifest),
             requests.PruneCheckpoints: lambda r: asyncio.to_thread(s.prune, r),
             requests.VerifyArtifact: lambda r: asyncio.to_thread(s.verify, r.artifact),
+            requests.DrawSeed: self._seed,
+            requests.ReadEvidence: self._evidence,
+            requests.ReadStoredEvidence: lambda r: asyncio.to_thread(s.stored_evidence, r),
+            requests.ReadHistory: lambda r: asyncio.to_thread(s.history, r),
+            requests.AppendHistory: lambda r: asyncio.to_thread(s.append_history, r),
+            requests.EstimateOffPolicy: lambda r: asyncio.to_thread(offpolicy.answer, s.decisions, r),
+            requests.EstimateOffPolicy: lambda r: asyncio.to_thread(s.estimate_off_policy, r),
         }
 
     async def answer(self, asked: Iterable[Request[Any]]) -> dict[Request[Any], Any]:
@@ -104,12 +121,27 @@ class World:
             self._kept = {r: k for r, k in self._kept.items() if k[0] > now}
             self._kept[request] = (now + seconds, answer)
 
-    async def _read(self, model: type[M], address: str, port: int, path: str) -> M:
+    async def _seed(self, request: requests.DrawSeed) -> str:
+        """The same in every pass, until the status has it."""
+        return self._seeds.setdefault(request, secrets.token_hex(SEED_BYTES))
+
+    async def _evidence(self, request: requests.ReadEvidence) -> Evidence:
+        """Told to the operator only."""
+        proof = {"Authorization": f"Bearer {self._token()}"}
+        path = f"{EVIDENCE}?after={request.after}"
+        return await self._read(Evidence, request.address, MANAGEMENT_PORT, path, proof)
+
+    async def _read(
+        self, model: type[M], address: str, port: int, path: str, headers: Mapping[str, str] | None = None
+    ) -> M:
         """A pod's own word. Raises Unavailable where it has none."""
         host = f"[{address}]" if ":" in address else address
         try:
-            response = await self._http.get(f"http://{host}:{port}{path}", timeout=HTTP_TIMEOUT)
+            response = await self._http.get(f"http://{host}:{port}{path}", timeout=HTTP_TIMEOUT, headers=headers)
             response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            said = bounded(f"{address}:{port}{path}: {error.response.status_code} {error.response.text}", SAID_LIMIT)
+            raise Unavailable("PodRefuses", said) from error
         except httpx.HTTPError as error:
             raise Unavailable("PodSilent", f"{address}:{port}{path}: {type(error).__name__}") from error
         return model.model_validate_json(response.content)

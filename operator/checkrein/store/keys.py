@@ -5,6 +5,7 @@ runs bucket       runs/CLUSTER/NAMESPACE/UID/ATTEMPT/{train,evaluate}/
 policies bucket   sha256/ab/ab12...                              content: files and manifests
                   versions/CLUSTER/NAMESPACE/POLICY/N            who holds number N of a policy's name
                   evaluations/CLUSTER/NAMESPACE/POLICY/ENV/K     who held the K-th evaluation
+                  history/CLUSTER/NAMESPACE/NAME/N               who acted under an AgentDeployment's name
 decisions bucket  decisions/CLUSTER/NAMESPACE/UID/               the decision log of one AgentDeployment
 CLUSTER is the uid of the namespace kube-system.
 """
@@ -66,6 +67,11 @@ def versions_prefix(cluster: str, namespace: str, policy: str) -> str:
 def evaluations_prefix(cluster: str, namespace: str, policy: str, environment_digest: str) -> str:
     """Reservations of evaluations of a policy's name in one environment."""
     return _folder("evaluations", cluster, namespace, policy, environment_digest.removeprefix("sha256:"))
+
+
+def history_prefix(cluster: str, namespace: str, name: str) -> str:
+    """What became of the versions under an AgentDeployment's name, whichever object bears it."""
+    return _folder("history", cluster, namespace, name)
 
 
 def decisions_prefix(cluster: str, namespace: str, uid: str) -> str:

@@ -33,11 +33,11 @@ def _reserve(store: Store, prefix: str, owner: str) -> int:
     claim = owner.encode()
     if not 0 < len(claim) <= OWNER_LIMIT:
         raise ValueError(f"owner must have 1 to {OWNER_LIMIT} bytes, has {len(claim)}")
-    given = _given(store, prefix)
-    for number, first in given.items():
+    numbers = given(store, prefix)
+    for number, first in numbers.items():
         if _is_held_by(store, first, claim):
             return number
-    return _claim_next(store, prefix, max(given, default=0) + 1, claim)
+    return _claim_next(store, prefix, max(numbers, default=0) + 1, claim)
 
 
 def _claim_next(store: Store, prefix: str, number: int, claim: bytes) -> int:
@@ -48,14 +48,17 @@ def _claim_next(store: Store, prefix: str, number: int, claim: bytes) -> int:
     while True:
         with suppress(AlreadyExists):  # perhaps because of our own write, whose answer was lost
             store.put(f"{prefix}{number}", claim, if_absent=True)
-        first = _given(store, prefix, str(number)).get(number)
+        first = given(store, prefix, str(number)).get(number)
         if first and _is_held_by(store, first, claim):
             return number
         number += 1
 
 
-def _given(store: Store, prefix: str, start: str = "") -> dict[int, ListedObject]:
-    """What is left of each number's first version (a delete marker, if only that is left), by number."""
+def given(store: Store, prefix: str, start: str = "") -> dict[int, ListedObject]:
+    """What is left of each number's first version (a delete marker, if only that is left), by number.
+
+    Of the numbers below `prefix` that begin with `start`.
+    """
     first: dict[int, ListedObject] = {}
     for version in store.versions(prefix + start):
         name = version.key.removeprefix(prefix)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from checkrein.api import algorithms as api
-from checkrein.train.networks import ActorCritic, QFunction
+from checkrein.train.networks import ActorCritic, DeterministicActor, QFunction, SquashedActor
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Algorithm:
 
 ALGORITHMS: dict[str, Algorithm] = {
     "PPO": Algorithm(PPO, ActorCritic, device="cpu"),
+    "A2C": Algorithm(A2C, ActorCritic, device="cpu"),
     "DQN": Algorithm(DQN, QFunction, counters=("_n_calls", "exploration_rate")),
+    "SAC": Algorithm(SAC, SquashedActor),
+    "TD3": Algorithm(TD3, DeterministicActor),
+    "DDPG": Algorithm(DDPG, DeterministicActor),
 }
 assert ALGORITHMS.keys() == api.ALGORITHMS.keys()

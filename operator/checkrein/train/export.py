@@ -3,7 +3,7 @@
 Input `observation`, [batch, *shape]: float32 for Box and MultiBinary, int64 for Discrete ([batch]) and MultiDiscrete;
 of a Dict one input for each member, `observation.KEY`.
 Outputs, batch first: `action` (int64 for discrete kinds, `start` included; float32 for Box, within its bounds),
-`value` (expected discounted return, in the environment's own rewards), and of what the algorithm has: `logits`,
+and of what the algorithm has: `value` (expected discounted return, in the environment's own rewards), `logits`,
 `q_values`, `mean`, `log_std`.
 """
 
@@ -101,7 +101,8 @@ class Graph(nn.Module):
         prepared = {name: entry(part) for name, entry, part in zip(names, self.entries, parts, strict=True)}
         outputs = self.network(prepared[""] if names == [""] else prepared)
         outputs["action"] = self._execute(outputs["action"])
-        outputs["value"] = outputs["value"] * self.value_scale
+        if "value" in outputs:
+            outputs["value"] = outputs["value"] * self.value_scale
         return {**outputs, **state}
 
     def _execute(self, action: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 
+from checkrein.train import noise
 from checkrein.train.failures import Failed
 
 FIELD = "spec.algorithm.hyperparameters"
@@ -34,26 +35,38 @@ OWNED = {
     "replay_buffer_kwargs": "it is chosen by the algorithm",
     "rollout_buffer_class": "it is chosen by the algorithm",
     "rollout_buffer_kwargs": "it is chosen by the algorithm",
+    noise.LIBRARY: f"use {noise.TYPE} and {noise.STD}",
     "_init_setup_model": "the trainer sets it",
 }
 _AT_LEAST_ONE = (1, math.inf)
+_AT_LEAST_ZERO = (0, math.inf)
 _SHARE = (0, 1)
 # Values that the library accepts and then cannot train with, whatever the algorithm.
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(
-        ("n_steps", "batch_size", "n_epochs", "buffer_size", "target_update_interval", "train_freq"), _AT_LEAST_ONE
+        ("n_steps", "batch_size", "n_epochs", "buffer_size", "target_update_interval", "train_freq", "policy_delay"),
+        _AT_LEAST_ONE,
     ),
     **dict.fromkeys(("gamma", "gae_lambda", "tau", "exploration_fraction"), _SHARE),
     **dict.fromkeys(("exploration_initial_eps", "exploration_final_eps"), _SHARE),
-    **dict.fromkeys(("learning_rate", "clip_range", "max_grad_norm", "learning_starts"), (0, math.inf)),
+    **dict.fromkeys(("learning_rate", "clip_range", "max_grad_norm", "learning_starts"), _AT_LEAST_ZERO),
+    **dict.fromkeys(("target_policy_noise", "target_noise_clip", noise.STD), _AT_LEAST_ZERO),
 }
 LINEAR = "lin_"
 
 
 def check(library: type[BaseAlgorithm], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for the library's constructor. Raises Failed (InvalidHyperparameters, permanent)."""
-    known = {name: p.annotation for name, p in inspect.signature(library).parameters.items() if name not in OWNED}
-    return {name: _value(name, value, known, library.__name__) for name, value in given.items()}
+    """Keyword arguments for the library's constructor, noise still by its names in the spec (`noise.with_noise`).
+
+    Raises Failed (InvalidHyperparameters, permanent).
+    """
+    signature = inspect.signature(library).parameters
+    known = {name: p.annotation for name, p in signature.items() if name not in OWNED}
+    known |= noise.HINTS if noise.LIBRARY in signature else {}
+    accepted = {name: _value(name, value, known, library.__name__) for name, value in given.items()}
+    if noise.TYPE in accepted and noise.STD not in accepted:
+        raise invalid(noise.STD, f"must go with {noise.TYPE}; write 0.1 for a twentieth of the actions' range")
+    return accepted
 
 
 def default(library: type[BaseAlgorithm], name: str) -> Any:

@@ -13,10 +13,11 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 from torch import nn
 
-from checkrein.api.algorithms import misfit
+from checkrein.api import algorithms as api
 from checkrein.api.environment import RLEnvironmentSpec
 from checkrein.api.tasks import TrainingTask
 from checkrein.api.training import AlgorithmSpec, Normalize
@@ -25,6 +26,7 @@ from checkrein.train.algorithms import ALGORITHMS, Algorithm
 from checkrein.train.cut import Cut
 from checkrein.train.extractors import policy_of, scaled_members
 from checkrein.train.failures import Failed, describe
+from checkrein.train.noise import with_noise
 from checkrein.train.seeds import initial_seed, training_seed
 from checkrein.wrappers.environments import EnvironmentFault, make_environment, make_for_learning
 from checkrein.wrappers.layers import in_training
@@ -42,7 +44,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 def build(task: TrainingTask) -> BaseAlgorithm:
     """The algorithm, ready to learn. Raises Failed where the spec cannot be trained as it is."""
     spec = task.spec.algorithm
-    if why := misfit(spec.name, task.interface):
+    if why := api.misfit(spec.name, task.interface):
         raise Failed("AlgorithmMisfit", why, permanent=True)
     algorithm = ALGORITHMS[spec.name]
     arguments = hyperparameters.check(algorithm.library, spec.hyperparameters)
@@ -71,6 +73,8 @@ def start_over(model: BaseAlgorithm, seed: int) -> None:
     model._last_episode_starts = np.ones(environments.num_envs, dtype=bool)
     if normalizer := model.get_vec_normalize_env():
         model._last_original_obs = normalizer.get_original_obs()
+    if noise := getattr(model, "action_noise", None):
+        noise.reset()
     if model.use_sde:
         model.policy.reset_noise(environments.num_envs)  # type: ignore[operator]
 
@@ -95,16 +99,18 @@ def transposed(model: BaseAlgorithm) -> frozenset[str]:
 
 
 def is_finite(model: BaseAlgorithm) -> bool:
-    """Whether no parameter of the networks is NaN or infinite."""
-    return all(bool(torch.isfinite(p).all()) for p in model.policy.parameters())
+    """Whether no parameter that is learnt, of the networks or beside them, is NaN or infinite."""
+    _, variables = model._get_torch_save_params()
+    learnt = (*model.policy.parameters(), *(recursive_getattr(model, name) for name in variables))
+    return all(bool(torch.isfinite(p).all()) for p in learnt)
 
 
 def _require_drawable(spec: AlgorithmSpec, arguments: dict[str, Any]) -> None:
     """Raises Failed where actions are to be drawn from a distribution that the exported network cannot tell."""
     if spec.acting == "Deterministic":
         return
-    if spec.name == "DQN":
-        message = "spec.algorithm.acting: DQN has no distribution to draw from; set Deterministic"
+    if why := api.ALGORITHMS[spec.name].undrawable:
+        message = f"spec.algorithm.acting: {why}; set Deterministic"
         raise Failed("AlgorithmMisfit", message, permanent=True)
     if arguments.get("use_sde"):
         why = "with it the spread depends on the state, and spec.algorithm.acting Stochastic needs one that does not"
@@ -115,6 +121,7 @@ def _construct(
     algorithm: Algorithm, spec: AlgorithmSpec, environments: VecEnv, seed: int, arguments: dict[str, Any]
 ) -> BaseAlgorithm:
     policy, extracted = policy_of(environments.observation_space)
+    actions = environments.action_space.shape or ()
     return algorithm.library(
         policy,
         environments,
@@ -125,7 +132,7 @@ def _construct(
             "activation_fn": ACTIVATIONS[spec.network.activation],
             **extracted,
         },
-        **arguments,
+        **with_noise(arguments, actions),
     )
 
 

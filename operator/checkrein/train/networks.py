@@ -1,8 +1,8 @@
 """From an observation, already prepared, to scores, action and value: what is exported of each family of policies.
 
 `forward` takes a batch as the library's policy gets it and gives a dict of tensors, batch first:
-`action` (as the library's deterministic `predict` before it clips), `value` [batch], and what the action was chosen by
-(`logits`, `q_values`, or `mean` and `log_std`).
+`action` (as the library's deterministic `predict` before it clips or unscales), `value` [batch] where the algorithm
+learns what the environment pays, and what the action was chosen by (`logits`, `q_values`, or `mean` and `log_std`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Outputs = dict[str, Tensor]
 
 
 class ActorCritic(nn.Module):
-    """An actor-critic policy with its own value function (PPO)."""
+    """An actor-critic policy with its own value function (PPO, A2C)."""
 
     def __init__(self, policy: Any) -> None:
         super().__init__()
@@ -57,3 +57,36 @@ class QFunction(nn.Module):
         """The best action and what it is worth."""
         q_values = self.q_net(observation)
         return {"action": q_values.argmax(dim=1), "value": q_values.amax(dim=1), "q_values": q_values}
+
+
+class SquashedActor(nn.Module):
+    """The middle of a normal distribution squashed by tanh (SAC).
+
+    Neither `mean` and `log_std`, which are of the numbers before tanh, nor a value: the critics of SAC count the
+    entropy that is still to come beside what the environment pays.
+    """
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        self.actor = policy.actor
+
+    def forward(self, observation: Tensor) -> Outputs:
+        """Within -1 and 1."""
+        actor = self.actor
+        mean = actor.mu(actor.latent_pi(actor.extract_features(observation, actor.features_extractor)))
+        return {"action": torch.tanh(mean)}
+
+
+class DeterministicActor(nn.Module):
+    """An actor that gives one action, and critics that judge it (TD3, DDPG)."""
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        self.actor, self.critic = policy.actor, policy.critic
+
+    def forward(self, observation: Tensor) -> Outputs:
+        """The action, within -1 and 1, and what the most sceptical critic expects of it, as learning does."""
+        critic, action = self.critic, self.actor(observation)
+        judged = torch.cat([critic.extract_features(observation, critic.features_extractor), action], dim=1)
+        values = torch.cat([network(judged) for network in critic.q_networks], dim=1)
+        return {"action": action, "value": values.amin(dim=1)}

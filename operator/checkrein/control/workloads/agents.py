@@ -128,6 +128,7 @@ def _pod(agent: AgentDeployment, settings: Settings, cluster: str) -> dict[str, 
         uid=agent.metadata.uid,
         store=policies_location(settings),
         decisions=decisions_location(agent, settings, cluster),
+        operator=settings.account,
     )
     main["env"] += [
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

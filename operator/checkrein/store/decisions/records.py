@@ -11,6 +11,7 @@ import msgspec
 
 Regime = Literal["Policy", "Fallback", "Pin", "Action", "Limit"]
 Closing = Literal["terminated", "truncated", "aborted", "deadline", "shield"]
+Opinion = Literal["decided", "failed", "invalid", "dropped"]
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="decision", tag_field="kind"):
@@ -41,10 +42,16 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="d
     forked: bool = False
     latency_us: float = 0
     caller: str = ""
+    unit: str | None = None  # what a rollout assigned the episode as (judge.assignment)
+    overridden: bool = False  # a person's word (spec.override) held
+    groups: tuple[str, ...] = ()  # subgroups of the gates that the episode's first observation belongs to
 
 
 class EndRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="end", tag_field="kind"):
-    """An episode is over after `step` decisions. `reward`, `cost` and `objective` are those of the last one."""
+    """An episode is over after `step` decisions. `reward`, `cost` and `objective` are those of the last one.
+
+    Aborted at step 0: nobody could decide at its start, so its caller never got a token.
+    """
 
     timestamp: str
     agent_id: str
@@ -58,6 +65,8 @@ class EndRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="end", 
     caller: str = ""
     shield: str | None = None  # the rule that ended it
     proposed: Any = None  # the action that this rule did not let through
+    arm: str = "stable"
+    unit: str | None = None
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="outcome", tag_field="kind"):
@@ -72,6 +81,9 @@ class OutcomeRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="ou
     objective: float | None = None
     final: bool = False
     caller: str = ""
+    id: str | None = None  # the reporter's own: an outcome told again is the same one
+    arm: str = "stable"
+    unit: str | None = None  # where it was told of an episode, by its token
 
 
 class OverrideRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="override", tag_field="kind"):
@@ -87,6 +99,30 @@ class OverrideRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="o
     by: str = ""
     until: str | None = None
     effective: str = ""
+
+
+class ShadowRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="shadow", tag_field="kind"):
+    """What the candidate of a rollout said to the observation of the decision with the same id. Nobody acted by it."""
+
+    timestamp: str  # the decision's own
+    agent_id: str
+    decision: str
+    episode: str
+    step: int
+    unit: str | None = None
+    policy: str  # the candidate
+    policy_digest: str
+    observation_digest: str = ""
+    outcome: Opinion = "decided"  # dropped: it was not asked, lest anybody wait
+    action: Any = None  # None where it came to none, or the shield lets nothing through
+    action_hash: str = ""
+    q_value: float | None = None
+    probability: float | None = None  # of the executed action, by the candidate alone: without exploration
+    shield: str | None = None
+    agreed: bool = False
+    distance: float | None = None  # of the executed action and the candidate's, as a share of the space
+    latency_us: float = 0  # of processor time
+    error: str = ""
 
 
 class End(msgspec.Struct, frozen=True):
@@ -126,7 +162,9 @@ class GapRecord(msgspec.Struct, frozen=True, kw_only=True, tag="gap", tag_field=
     reason: str
 
 
-Record = DecisionRecord | EndRecord | OutcomeRecord | OverrideRecord | OpenedRecord | ClosedRecord | GapRecord
+Record = (
+    DecisionRecord | EndRecord | OutcomeRecord | OverrideRecord | ShadowRecord | OpenedRecord | ClosedRecord | GapRecord
+)
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Record).decode
