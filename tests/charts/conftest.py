@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -13,13 +14,14 @@ from tests.charts.render import INSTALL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import State
 
+_numbers = itertools.count(1)  # tests of other folders import the fixture, and get one of their own
 OPERATOR = "system:serviceaccount:checkrein-system:checkrein-operator"
 
 
 @pytest.fixture(scope="session")
 def installed(swept: None) -> Iterator[ControlPlane]:
     """etcd and an API server with manifests/install.yaml applied and its admission policies in force."""
-    state = State.create(f"controlplane-charts-{os.getpid()}", owned=True)
+    state = State.create(f"controlplane-charts-{os.getpid()}-{next(_numbers)}", owned=True)
     try:
         plane = ControlPlane(state)
         plane.kubectl("apply", "--server-side", "--validate=strict", "-f", str(INSTALL))
