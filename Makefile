@@ -4,6 +4,7 @@ BIN := .venv/bin
 EXTRAS := operator,trainer,agent,client,cli
 GENERATED := crds charts/checkrein/templates/crds manifests/install.yaml
 NAME ?= dev
+JOBS ?= 2
 .DEFAULT_GOAL := help
 
 .PHONY: help venv generate verify check test-unit test images cluster-up cluster-down demo demo-down bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy clean clean-cache
@@ -41,7 +42,7 @@ test-unit: venv ## Run the tests that need no service, in seconds
 	$(BIN)/pytest -m 'not store and not controlplane and not cluster and not learning'
 
 test: venv ## Run all tests, those on a real cluster included
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 images: venv ## Build the images of this checkout
 	$(BIN)/python -m tests.cluster images

@@ -9,8 +9,13 @@ MARKERS = {"minio": "store", "controlplane": "controlplane", "cluster": "cluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test by the services that it uses, so that none is forgotten when tests are chosen by marker."""
+    """Marks each test by the services that it uses, so that none is forgotten when tests are chosen by marker.
+
+    Several processes (`pytest -n`) share them by file, and one takes all that run on the one node, from the beginning.
+    """
     for item in items:
         for fixture, marker in MARKERS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
+        item.add_marker(pytest.mark.xdist_group("node" if item.get_closest_marker("cluster") else item.path.as_posix()))
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
