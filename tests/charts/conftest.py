@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from tests.api.objects import policy_version
 from tests.api.server import Server
-from tests.charts.refusals import refusal
+from tests.charts.people import refusal
 from tests.charts.render import INSTALL
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.processes import State

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.api.objects import DIGEST, MISSING, agent, changed, pointer, policy_version, strategy
 from tests.api.server import Refused, Server
-from tests.charts.refusals import SECONDS, refusal
+from tests.charts.people import SECONDS, refusal
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.steps import ClusterError, wait_until
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from tests.api.objects import MISSING, agent, changed
 from tests.api.server import APPLY, MERGE, Refused, Server
-from tests.charts.refusals import SECONDS, refusal
+from tests.charts.people import bind, refusal, until_allowed
 from tests.charts.render import template
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.steps import ClusterError, wait_until
 
 pytestmark = pytest.mark.controlplane
 Raw = dict[str, Any]
@@ -41,32 +40,19 @@ def deployment(by: str | None = None, **fields: Any) -> Raw:
 @pytest.fixture(scope="module", autouse=True)
 def people(installed: ControlPlane, admin: Server) -> None:
     """An editor; an overrider, who may no more than that; one who is both; each once the API server knows of it."""
-    installed.kubectl("create", "namespace", NAMESPACE)
-    for user, role in (
+    roles = [
         ("editor", "checkrein-edit"),
         ("editor", "checkrein-view"),
         ("overrider", "checkrein-override"),
         ("both", "checkrein-edit"),
         ("both", "checkrein-override"),
-    ):
-        binding = ("rolebinding", f"{user}-{role}", f"--clusterrole={role}", f"--user={user}")
-        installed.kubectl("-n", NAMESPACE, "create", *binding)
+    ]
+    bind(installed, NAMESPACE, roles)
     seen = admin.as_user("editor")
-    _until_allowed(lambda: seen.create(deployment(), dry_run=True))
-    _until_allowed(lambda: seen.send("GET", PATH))
-    _until_allowed(lambda: admin.as_user("both").create(deployment("both"), dry_run=True))
+    until_allowed(lambda: seen.create(deployment(), dry_run=True))
+    until_allowed(lambda: seen.send("GET", PATH))
+    until_allowed(lambda: admin.as_user("both").create(deployment("both"), dry_run=True))
     refusal(lambda: seen.create(deployment("editor"), dry_run=True))
-
-
-def _until_allowed(request: Callable[[], object]) -> None:
-    def is_allowed() -> bool:
-        try:
-            request()
-        except Refused:
-            return False
-        return True
-
-    wait_until(is_allowed, SECONDS, otherwise=lambda: ClusterError("the request stays refused"))
 
 
 @pytest.fixture
@@ -223,7 +209,7 @@ def test_a_gitops_account_may_name_others_but_needs_the_right(
             merge({"override": override("boss")})(_editor(installed, argo))
         role = ("rolebinding", "argo-override", "--clusterrole=checkrein-override", f"--user={ARGO}")
         installed.kubectl("-n", NAMESPACE, "create", *role)
-        _until_allowed(lambda: merge({"override": override("boss")})(argo))
+        until_allowed(lambda: merge({"override": override("boss")})(argo))
         with pytest.raises(Refused, match=r"spec\.override\.by must be overrider"):
             merge({"override": override("boss")})(admin.as_user("overrider"))
     finally:
@@ -241,7 +227,7 @@ def _editor(installed: ControlPlane, user: Server) -> Server:
     installed.kubectl(
         "-n", NAMESPACE, "create", "rolebinding", "argo-edit", "--clusterrole=checkrein-edit", f"--user={ARGO}"
     )
-    _until_allowed(lambda: merge({"replicas": 1})(user))
+    until_allowed(lambda: merge({"replicas": 1})(user))
     return user
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from tests.api.objects import MISSING, agent, changed
 from tests.api.server import APPLY, MERGE, Refused, Server
-from tests.charts.refusals import SECONDS, refusal
+from tests.charts.people import bind, refusal, until_allowed
 from tests.charts.render import template
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.steps import ClusterError, wait_until
 
 pytestmark = pytest.mark.controlplane
 Raw = dict[str, Any]
@@ -53,35 +52,22 @@ def apply(spec: Raw) -> Callable[[Server], object]:
 @pytest.fixture(scope="module", autouse=True)
 def people(installed: ControlPlane, admin: Server) -> None:
     """An editor; a promoter and two reviewers, who have their role only; each once the API server knows of it."""
-    installed.kubectl("create", "namespace", NAMESPACE)
-    for user, role in (
+    roles = [
         ("editor", "checkrein-edit"),
         ("editor", "checkrein-view"),
         ("promoter", "checkrein-promote"),
         ("reviewer", "checkrein-review"),
         ("another", "checkrein-review"),
-    ):
-        binding = ("rolebinding", f"{user}-{role}", f"--clusterrole={role}", f"--user={user}")
-        installed.kubectl("-n", NAMESPACE, "create", *binding)
-    _until_allowed(lambda: admin.as_user("editor").create(deployment(), dry_run=True))
+    ]
+    bind(installed, NAMESPACE, roles)
+    until_allowed(lambda: admin.as_user("editor").create(deployment(), dry_run=True))
     refusal(lambda: admin.as_user("editor").create(deployment(approve=approve("editor")), dry_run=True))
     refusal(lambda: admin.as_user("editor").create(deployment(reviews=[review("editor")]), dry_run=True))
     made = admin.create(deployment())
-    _until_allowed(lambda: say(approve=approve("promoter"))(admin.as_user("promoter")))
+    until_allowed(lambda: say(approve=approve("promoter"))(admin.as_user("promoter")))
     for user in ("reviewer", "another"):
-        _until_allowed(lambda user=user: say(reviews=[review(user)])(admin.as_user(user)))  # type: ignore[misc]
+        until_allowed(lambda user=user: say(reviews=[review(user)])(admin.as_user(user)))  # type: ignore[misc]
     admin.delete(made)
-
-
-def _until_allowed(request: Callable[[], object]) -> None:
-    def is_allowed() -> bool:
-        try:
-            request()
-        except Refused:
-            return False
-        return True
-
-    wait_until(is_allowed, SECONDS, otherwise=lambda: ClusterError("the request stays refused"))
 
 
 @pytest.fixture
@@ -268,7 +254,7 @@ def test_a_gitops_account_may_name_others_but_needs_the_right(
                 said(argo)
             names = ("rolebinding", f"argo-{role}", f"--clusterrole=checkrein-{role}", f"--user={ARGO}")
             installed.kubectl("-n", NAMESPACE, "create", *names)
-        _until_allowed(lambda: said(argo))
+        until_allowed(lambda: said(argo))
         with pytest.raises(Refused, match=r"approve\.by must be promoter"):
             say(approve=approve("boss"))(admin.as_user("promoter"))
     finally:

@@ -8,7 +8,7 @@ import pytest
 from tests.api.objects import pointer
 from tests.api.server import APPLY, Refused, Server
 from tests.charts.conftest import admin, installed
-from tests.charts.refusals import SECONDS
+from tests.charts.people import SECONDS
 from tests.cli.conftest import step
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.steps import ClusterError, wait_until
