@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,12 +139,19 @@ def deploy(server: Server, controlplane: ControlPlane) -> Callable[..., Deployme
 
 @pytest.fixture
 def run(controlplane: ControlPlane, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Exit status, what was said, what was complained about."""
+    """`checkrein rollout ...`: exit status, what was said, what was complained about."""
+    return lambda *arguments: called(controlplane.kubeconfig, capsys, "rollout", *arguments)
 
-    def call(*arguments: object) -> Said:
-        with pytest.raises(SystemExit) as ended:
-            main(["rollout", *map(str, arguments), "--kubeconfig", str(controlplane.kubeconfig)])
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
 
-    return call
+@pytest.fixture
+def command(controlplane: ControlPlane, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """`checkrein ...`, likewise."""
+    return lambda *arguments: called(controlplane.kubeconfig, capsys, *arguments)
+
+
+def called(kubeconfig: Path, capsys: pytest.CaptureFixture[str], *arguments: object) -> Said:
+    """What a command of `checkrein` says to whom a kubeconfig is for."""
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, arguments), "--kubeconfig", str(kubeconfig)])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err

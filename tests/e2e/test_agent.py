@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.cli.conftest import called
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.kubectl import KubectlError
 from tests.e2e.world import World
@@ -49,6 +50,21 @@ def pods(world: World) -> list[tuple[str, int]]:
 
 def test_a_client_plays_by_the_decisions_of_the_stable_version(agent: World) -> None:
     assert "1 of 1 episodes" in play(agent, "play-ok")
+
+
+def test_the_command_shows_what_runs(agent: World, capsys: pytest.CaptureFixture[str]) -> None:
+    def say(*arguments: str) -> str:
+        code, out, err = called(agent.cluster.kubeconfig, capsys, *arguments, "-n", agent.name)
+        assert code == 0, err + out
+        return out
+
+    rows = [line.split() for line in say("top", "--interval", "0.1").splitlines()]
+    assert [row[:2] for row in rows[1:]] == [["agent", "agent-agent-0"], ["agent", "agent-agent-1"]]
+    assert "[agent-agent-0] " in say("logs", "agent/agent", "--tail", "1")
+    assert "[job-0-evaluate-1" in say("logs", "tj/job-0", "--all")
+    assert say("explain", "agent/agent") == "AgentDeployment agent is Healthy: nothing is wrong\n"
+    assert " leads" in say("doctor")
+    assert say("status").count("AgentDeployment agent") == 1
 
 
 def test_a_caller_without_a_token_is_refused(agent: World) -> None:

@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from checkrein.cli import audit
+from checkrein.cli import audit, completion, override, wait
 from checkrein.cli.errors import Refusal
+from checkrein.cli.look import doctor, explain, get, logs, status, top
 from checkrein.cli.places import UsageError
 from checkrein.cli.rollout import verbs
 from checkrein.store.decisions.sources import SourceError
@@ -18,17 +19,28 @@ REFUSED, USAGE = 1, 2
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser("checkrein", description="Asks about agents and what they left, and steers them.")
+    """The command line, the same as `checkrein` and as `kubectl checkrein`."""
+    parser = argparse.ArgumentParser(
+        "kubectl checkrein" if os.path.basename(sys.argv[0]).startswith("kubectl") else "checkrein",
+        description="Shows environments, training jobs, policies and agents, says why something is not ready, and "
+        "steers agents. No verb changes what a change of a spec could not. Exit status: 0 done, 1 refused or not so, "
+        "2 could not be asked so.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    audit.add_parsers(commands)
+    for look in (status, get, explain, wait, logs, top, doctor):
+        look.add_parser(commands)
+    override.add_parsers(commands)
     verbs.add_parsers(commands)
+    audit.add_parsers(commands)
+    completion.add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """`checkrein`."""
-    options = arguments().parse_args(argv)
+    parser = arguments()
+    completion.offer(parser)
+    options = parser.parse_args(argv)
     try:
         status: int = options.run(options)
         sys.stdout.flush()

@@ -66,7 +66,7 @@ def say(kube: Kube, name: str, word: Callable[[AgentDeployment], Change], manner
     for _ in range(TRIES):
         agent, obj = read(kube, name)
         change = word(agent)
-        notes = [*change.notes, *_owners(obj, change, manner)]
+        told = [*change.notes, *notes(obj, change, manner)]
         try:
             if (kind := _done_before(agent, change)) and not manner.dry_run:
                 _take_back(kube, agent, obj, kind)
@@ -74,7 +74,7 @@ def say(kube: Kube, name: str, word: Callable[[AgentDeployment], Change], manner
             after = kube.apply(KIND, name, body(obj, change), dry_run=manner.dry_run) if change.fields else {}
         except Conflict:
             continue
-        for note in notes:
+        for note in told:
             print(f"note: {note}", file=sys.stderr)
         print(change.said + (" (server dry run: nothing was changed)" if manner.dry_run and after else ""))
         if manner.dry_run and after:
@@ -137,8 +137,12 @@ def _reviews(obj: Mapping[str, Any], old: Sequence[Raw], new: Sequence[Raw]) -> 
     return list(merged.values())
 
 
-def _owners(obj: Mapping[str, Any], change: Change, manner: Manner) -> Iterator[str]:
-    """Notes on whom the change takes a field from. Raises Refusal where that is a repository."""
+def notes(obj: Mapping[str, Any], change: Change, manner: Manner) -> list[str]:
+    """On whom the change takes a field from. Raises Refusal where that is a repository."""
+    return list(_notes(obj, change, manner))
+
+
+def _notes(obj: Mapping[str, Any], change: Change, manner: Manner) -> Iterator[str]:
     meta = obj["metadata"]
     for path in _paths(change):
         spelt = ".".join(("spec", *(part for part in path if not part.startswith("k:"))))

@@ -15,7 +15,7 @@ from checkrein.cli.errors import Refusal
 from checkrein.cli.kube import Kube
 from checkrein.cli.rollout import apply
 from checkrein.cli.rollout.gates import Asked, Bounds, asked
-from checkrein.cli.rollout.text import number, table
+from checkrein.cli.text import number, table
 from checkrein.judge.canary import refuse
 from checkrein.judge.planning import needed
 

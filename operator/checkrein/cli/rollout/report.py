@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.evidence import ShadowReport
 from checkrein.cli.rollout import show
-from checkrein.cli.rollout.text import number, plural, share, table
+from checkrein.cli.text import number, plural, share, table
 
 CAUTION = (
     "Divergence is not badness. It says where the two differ, never who is better: shadow sees only the states that "

@@ -13,7 +13,7 @@ from checkrein.cli import places
 from checkrein.cli.kube import Kube
 from checkrein.cli.rollout import apply, episodes, words
 from checkrein.cli.rollout.episodes import Episode
-from checkrein.cli.rollout.text import number, plural, table
+from checkrein.cli.text import number, plural, table
 
 ANSWERS = {"l": "Left", "r": "Right", "e": "Equal"}
 NOT_SHOWN = (

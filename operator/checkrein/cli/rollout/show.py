@@ -9,7 +9,7 @@ from checkrein.api import conditions
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.rollout import HistoryEntry
 from checkrein.api.strategy import CanaryStep
-from checkrein.cli.rollout.text import interval, moment, number, plural, span, table
+from checkrein.cli.text import interval, moment, number, plural, span, table
 
 
 def status(agent: AgentDeployment, now: datetime) -> str:

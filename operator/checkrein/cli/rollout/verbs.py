@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from checkrein.api import yamltext
 from checkrein.api.deployment import AgentDeployment
-from checkrein.api.meta import parse_duration
 from checkrein.cli import kube, places
 from checkrein.cli.errors import Refusal
 from checkrein.cli.kube import Kube
-from checkrein.cli.rollout import apply, owners, report, review, show, words
-from checkrein.cli.rollout.apply import Change, Manner
+from checkrein.cli.options import add_change, duration, manner
+from checkrein.cli.output import show as document
+from checkrein.cli.rollout import apply, report, review, show, words
+from checkrein.cli.rollout.apply import Change
 
 DONE, NOT_DONE = 0, 1
 LOOK_SECONDS = 1.0
@@ -36,6 +35,7 @@ def add_parsers(commands: Any) -> None:
     verbs = rollout.add_subparsers(required=True, metavar="VERB")
     for add in (_add_looks, _add_waits, _add_changes, _add_review):
         add(verbs)
+    _add_changes(commands)  # the verbs that people need in a hurry, in short
 
 
 def _add(verbs: Any, name: str, verb: Verb, summary: str, more: str = "") -> argparse.ArgumentParser:
@@ -50,7 +50,7 @@ def _add_looks(verbs: Any) -> None:
     status = _add(verbs, "status", _status, "where the rollout is, and how its gates stand")
     status.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     status.add_argument("-w", "--watch", action="store_true", help="show it anew whenever it changes")
-    status.add_argument("--timeout", type=_duration, metavar="TIME", help="how long to watch, for example 10m")
+    status.add_argument("--timeout", type=duration, metavar="TIME", help="how long to watch, for example 10m")
     history = _add(verbs, "history", _history, "who acted when and why")
     history.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     _add(verbs, "report", _report, "what the shadow and the gates found, to read before one decides")
@@ -75,7 +75,7 @@ def _add_waits(verbs: Any) -> None:
         "promoted: spec.policyVersion decides; status 1 as soon as it is rejected. settled: no rollout is under way.",
     )
     wait.add_argument("--for", dest="goal", choices=("promoted", "settled"), default="promoted")
-    wait.add_argument("--timeout", type=_duration, default=timedelta(hours=1), metavar="TIME", help="default: 1h")
+    wait.add_argument("--timeout", type=duration, default=timedelta(hours=1), metavar="TIME", help="default: 1h")
 
 
 def _add_changes(verbs: Any) -> None:
@@ -102,7 +102,7 @@ def _add_review(verbs: Any) -> None:
     parser = _add_change(
         verbs,
         "review",
-        lambda cluster, options: review.run(cluster, options, _manner(options)),
+        lambda cluster, options: review.run(cluster, options, manner(options)),
         "compare sampled episodes, blind",
         "Shows pairs of episodes from the decision log without saying whose they are, and asks which one is better.",
     )
@@ -118,41 +118,14 @@ def _add_review(verbs: Any) -> None:
 
 def _add_change(verbs: Any, name: str, verb: Verb, summary: str, more: str = "") -> argparse.ArgumentParser:
     parser = _add(verbs, name, verb, summary, more)
-    parser.add_argument("--dry-run", choices=("none", "server"), default="none", help="server: show what would be")
-    parser.add_argument(
-        "--gitops-managers",
-        metavar="PATTERN,...",
-        default="",
-        help=f"field managers whose fields are left alone, beside {', '.join(owners.GITOPS)}",
-    )
+    add_change(parser)
     return parser
-
-
-def _duration(text: str) -> timedelta:
-    try:
-        value = parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    if not isinstance(value, timedelta):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 20m or 1h30m")
-    return value
 
 
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of units, at least 1")
     return int(text)
-
-
-def _manner(options: argparse.Namespace) -> Manner:
-    more = (pattern.strip() for pattern in options.gitops_managers.split(","))
-    return Manner((*owners.GITOPS, *filter(None, more)), dry_run=options.dry_run == "server")
-
-
-def _print(value: Any, output: str) -> None:
-    print(
-        json.dumps(value, indent=1) if output == "json" else yamltext.dump(value), end="\n" if output == "json" else ""
-    )
 
 
 def _status(cluster: Kube, options: argparse.Namespace) -> int:
@@ -168,7 +141,7 @@ def _status(cluster: Kube, options: argparse.Namespace) -> int:
                 if options.output == "text":
                     print(show.status(agent, datetime.now(UTC)), flush=True)
                 else:
-                    _print(obj.get("status", {}), options.output)
+                    print(document(obj.get("status", {}), options.output), end="")
             if not options.watch or (until is not None and time.monotonic() >= until):
                 return DONE
             time.sleep(LOOK_SECONDS)
@@ -179,7 +152,7 @@ def _status(cluster: Kube, options: argparse.Namespace) -> int:
 def _history(cluster: Kube, options: argparse.Namespace) -> int:
     agent, obj = apply.read(cluster, options.agent)
     if options.output != "text":
-        _print(obj.get("status", {}).get("history", []), options.output)
+        print(document(obj.get("status", {}).get("history", []), options.output), end="")
     else:
         print("\n".join(show.history(agent)) or f"status of {options.agent} tells of no change yet")
     return DONE
@@ -196,7 +169,7 @@ def _plan(cluster: Kube, options: argparse.Namespace) -> int:
     agent, _ = apply.read(cluster, options.agent)
     found = planning.plan(cluster, agent, options.version, options.units)
     if options.output != "text":
-        _print(planning.document(found), options.output)
+        print(document(planning.document(found), options.output), end="")
     else:
         print(planning.text(found, agent))
     return DONE if found.possible else NOT_DONE
@@ -220,7 +193,7 @@ def _change(word: Callable[..., Change], *, by: bool = False, **said: str) -> Ve
     def verb(cluster: Kube, options: argparse.Namespace) -> int:
         arguments = {name: getattr(options, option) for name, option in said.items()}
         arguments |= {"by": cluster.whoami()} if by else {}
-        apply.say(cluster, options.agent, lambda agent: word(agent, **arguments), _manner(options))
+        apply.say(cluster, options.agent, lambda agent: word(agent, **arguments), manner(options))
         return DONE
 
     return verb
@@ -240,11 +213,11 @@ def _undo(cluster: Kube, options: argparse.Namespace) -> int:
             apply.version(cluster, change.fields["policyVersion"])
         return change
 
-    apply.say(cluster, options.agent, word, _manner(options))
+    apply.say(cluster, options.agent, word, manner(options))
     return DONE
 
 
 def _set(cluster: Kube, options: argparse.Namespace) -> int:
     version = apply.version(cluster, options.version)
-    apply.say(cluster, options.agent, lambda agent: words.choose(agent, version), _manner(options))
+    apply.say(cluster, options.agent, lambda agent: words.choose(agent, version), manner(options))
     return DONE
