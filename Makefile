@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := operator,trainer,agent,client,cli
-GENERATED := crds charts/checkrein/templates/crds manifests/install.yaml
+GENERATED := crds charts/checkrein/templates/crds manifests/install.yaml docs/api.md
 NAME ?= dev
 JOBS ?= 2
 .DEFAULT_GOAL := help
 
-.PHONY: help venv generate verify check test-unit test images cluster-up cluster-down demo demo-down bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy clean clean-cache
+.PHONY: help venv docs generate verify check test-unit test images cluster-up cluster-down demo demo-down bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy clean clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +22,9 @@ $(BIN)/complete: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
-generate: venv ## Write the CRDs and manifests/install.yaml from the code and the chart
+generate: venv ## Write the CRDs, docs/api.md and manifests/install.yaml from the code and the chart
 	$(BIN)/python -m checkrein.api.crds write
+	$(BIN)/python -m checkrein.api.reference write
 	$(BIN)/python -m tests.charts.render
 
 verify: generate ## Fail if what is generated is not what is committed
@@ -43,6 +44,9 @@ test-unit: venv ## Run the tests that need no service, in seconds
 
 test: venv ## Run all tests, those on a real cluster included
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
+docs: venv ## Build the documentation's site into build/site
+	$(BIN)/mkdocs build --strict --quiet
 
 images: venv ## Build the images of this checkout
 	$(BIN)/python -m tests.cluster images
