@@ -261,6 +261,6 @@ def sweep() -> None:
     """Removes what owners that are gone left behind."""
     for state in State.all():
         with locked("run"):
-            if state.abandoned:
+            if state.path.exists() and state.abandoned:  # another run may have swept it meanwhile
                 say(f"removing what an earlier run left in {state.path}")
                 state.remove()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,12 @@ def test_a_program_that_fails_to_start_is_explained_by_its_log(tmp_path: Path) -
             process.wait_ready(lambda: False)
     finally:
         state.remove()
+
+
+def test_two_runs_sweep_at_once() -> None:
+    left = [State.named(f"left-{os.getpid()}-{number}") for number in range(20)]
+    for state in left:
+        state.path.mkdir(parents=True)
+    with ThreadPoolExecutor(2) as runs:
+        assert list(runs.map(lambda _: sweep(), range(2))) == [None, None]
+    assert not any(state.path.exists() for state in left)
