@@ -43,7 +43,7 @@ test-unit: venv ## Run the tests that need no service, in seconds
 	$(BIN)/pytest -m 'not store and not controlplane and not cluster and not learning'
 
 test: venv ## Run all tests, those on a real cluster included
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder
 
 docs: venv ## Build the documentation's site into build/site
 	$(BIN)/mkdocs build --strict --quiet

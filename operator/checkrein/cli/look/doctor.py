@@ -22,7 +22,7 @@ Raw = dict[str, Any]
 OPERATOR = "app.kubernetes.io/name=checkrein"
 ADMISSION = "admissionregistration.k8s.io/v1"
 RIGHTS = (
-    ("get", "", "look"),
+    ("get", "", "look at"),
     ("create", "", "create and change"),
     ("patch", "override", "override"),
     ("patch", "promote", "promote"),
