@@ -28,7 +28,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Several processes (`pytest -n`) share the tests by file; all that run on the one node are one process's."""
     from xdist.scheduler import LoadFileScheduling
 
-    class OneNode(LoadFileScheduling):
+    class OneNode(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             return "node" if nodeid.startswith(ON_THE_NODE) else str(super()._split_scope(nodeid))
 
