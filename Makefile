@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS := operator,trainer,agent,client,cli
-GENERATED := crds charts/checkrein/templates/crds manifests/install.yaml docs/api.md
+GENERATED := crds charts/checkrein/templates/crds charts/checkrein/monitoring manifests/install.yaml manifests/base \
+	manifests/monitoring docs/install.md docs/api.md docs/metrics.md
 NAME ?= dev
 JOBS ?= 2
 .DEFAULT_GOAL := help
 
-.PHONY: help venv docs generate verify check test-unit test images cluster-up cluster-down demo demo-down bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy clean clean-cache
+.PHONY: help venv docs generate verify check test-unit test test-mutations images cluster-up cluster-down demo demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,9 +23,10 @@ $(BIN)/complete: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
-generate: venv ## Write the CRDs, docs/api.md and manifests/install.yaml from the code and the chart
+generate: venv ## Write CRDs, manifests, dashboards, alerts and reference pages from the code and the chart
 	$(BIN)/python -m checkrein.api.crds write
 	$(BIN)/python -m checkrein.api.reference write
+	$(BIN)/python -m manifests.monitoring.generate
 	$(BIN)/python -m tests.charts.render
 
 verify: generate ## Fail if what is generated is not what is committed
@@ -36,6 +38,7 @@ check: venv ## Check format, lint, types, layers and the chart
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/cluster tests/demo tests/e2e tests/bench tests/conftest.py
+	$(BIN)/mypy manifests/monitoring/generate tests/monitoring
 	PYTHONPATH=operator $(BIN)/lint-imports
 	$$($(BIN)/python -m tests.cluster.binaries helm) lint --quiet charts/checkrein --values manifests/minio/values.yaml
 
@@ -48,6 +51,9 @@ test: venv ## Run all tests, those on a real cluster included
 docs: venv ## Build the documentation's site into build/site
 	$(BIN)/mkdocs build --strict --quiet
 
+test-mutations: venv ## Try all mutations of the samples on a running system
+	CHECKREIN_ALL_MUTATIONS=1 $(BIN)/pytest -s tests/faults/test_mutations.py
+
 images: venv ## Build the images of this checkout
 	$(BIN)/python -m tests.cluster images
 
@@ -56,6 +62,9 @@ cluster-up: venv ## Bring up a local cluster with the images (NAME=dev)
 
 cluster-down: venv ## Take the local cluster down (NAME=dev)
 	$(BIN)/python -m tests.cluster down --name $(NAME)
+
+pictures: venv ## Draw the dashboards' data from real processes into build/pictures
+	$(BIN)/python -m tests.monitoring.pictures build/pictures
 
 bench-log: venv ## Measure the decision log, and kill its writer, then a replica, 200 times
 	$(BIN)/python -m tests.bench.log
@@ -80,6 +89,12 @@ bench-offpolicy: venv ## Measure when off-policy estimates are refused, and whet
 
 bench-gates: venv ## Measure what gates promise, on simulated rollouts
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.gates
+
+bench-operator: venv ## Measure the operator with 10,000 objects, killed leaders, and 1,000 jobs beside KubeRay's
+	$(BIN)/python -m tests.bench.operator
+
+bench-training: venv ## Measure what a trainer costs beside bare Stable-Baselines3
+	$(BIN)/python -m tests.bench.training
 
 clean: ## Remove what was made in the checkout (slow products stay in ~/.cache/checkrein)
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -14,7 +14,7 @@ from checkrein.agent.policies import key
 from checkrein.agent.state import State
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.rollout import RolloutStatus, StepStatus
-from checkrein.judge.assignment import Unit, arms, is_shadowed, of_client, shape
+from checkrein.judge.assignment import KEYED, Unit, arms, is_shadowed, of_client, opened, shape
 
 STREAM = "pod.uid.1-0"
 GATES = [{"name": "cost", "metric": "cost", "test": "NotAbove", "limit": "1"}]
@@ -59,6 +59,23 @@ def test_starts_follow_the_blocks_and_a_new_weight_begins_with_the_next_one() ->
     wanted = [arm for b, w in ((0, 25), (1, 25), (2, 50), (3, 50)) for arm in arms("5eed", STREAM, b, w)]
     assert [arm for arm, _, _ in units] == wanted
     assert [p for _, _, p in units] == [CANDIDATE if arm == "candidate" else "" for arm in wanted]
+
+
+def test_arms_by_a_keyed_seed_take_the_key_and_nobody_is_assigned_without_it() -> None:
+    told = rolling(weight=50)
+    assert told.status.rollout
+    keyed = told.status.rollout.model_copy(update={"seed": f"{KEYED}5eed"})
+    key = b""
+    made = Assigner(
+        state(told.model_copy(update={"status": told.status.model_copy(update={"rollout": keyed})})),
+        lambda: STREAM,
+        lambda: key,
+    )
+    assert made.start(0, "c") == NO_UNIT
+    key = b"k" * 32
+    wanted = [arm for block in range(10) for arm in arms(opened(f"{KEYED}5eed", key), STREAM, block, 50)]
+    assert [made.start(0, "c")[0] for _ in range(20)] == wanted
+    assert wanted != [arm for block in range(10) for arm in arms(f"{KEYED}5eed", STREAM, block, 50)]
 
 
 def test_another_stream_and_another_rollout_count_from_the_start() -> None:

@@ -21,7 +21,7 @@ from tests.cluster.steps import ClusterError, wait_until
 
 from checkrein.api.deployment import PolicyPointer
 from checkrein.api.evidence import Evidence, Part
-from checkrein.judge.assignment import Unit, arms
+from checkrein.judge.assignment import KEYED, Unit, arms, opened
 from checkrein.store.decisions.parts import fold
 from checkrein.store.decisions.records import OpenedRecord
 
@@ -55,13 +55,15 @@ class Rollout:
         self.candidate = library.publish("cartpole-2", candidate)
         self.epoch = 0
         self.start = start
+        self.seed = SEED
+        self.more_keys: dict[str, bytes] = {}
         self._keys = secrets.token_bytes(32)
         self._token = ""
 
     def say(self, kind: str = "Canary", *, weight: int = 50, rollout: str = "cartpole-2.1", **step: Any) -> None:
         """The next word of a rollout."""
         self.epoch += 1
-        told = {"id": rollout, "seed": SEED, "began": "2026-12-01T00:00:00Z"}
+        told = {"id": rollout, "seed": self.seed, "began": "2026-12-01T00:00:00Z"}
         where = {"kind": kind, "weight": weight, "concurrent": None, **step}
         self.deployment.set_status(self.epoch, self.stable, self.candidate, step=where, rollout=told)
 
@@ -72,7 +74,7 @@ class Rollout:
 
     def replica(self, log: Path | None = None) -> Replica:
         """Another one, once it holds both policies."""
-        made = self.start(self.deployment, token_key=self._keys, operator=self.operator, log=log)
+        made = self.start(self.deployment, token_key=self._keys, keys=self.more_keys, operator=self.operator, log=log)
         made.wait(lambda report: len(report.policies) == 2 and all(p.ready for p in report.policies))
         self.assigning(made)
         return made
@@ -129,6 +131,17 @@ def begun(rollout: Rollout, replica: Replica, arm: str, observation: list[float]
         if part.arm == arm:
             return answer | {"unit": part.unit}
     raise AssertionError(f"no start of ten was assigned to {arm}")
+
+
+def test_arms_follow_the_published_seed_and_the_mounted_key(begin: Begin) -> None:
+    rollout = begin()
+    rollout.seed, rollout.more_keys = f"{KEYED}{SEED}", {"assignment": b"a" * 32}
+    rollout.say(weight=50)
+    replica = rollout.replica()
+    for _ in range(20):
+        replica.act()
+    told, seed = rollout.evidence(replica), opened(rollout.seed, b"a" * 32)
+    assert [p.arm for p in told.parts] == [arm for b in range(10) for arm in arms(seed, told.stream, b, 50)]
 
 
 def test_a_canary_stays_with_its_episode_over_replicas_a_restart_and_a_new_weight(begin: Begin, tmp_path: Path) -> None:

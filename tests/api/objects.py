@@ -61,6 +61,7 @@ def training(name: str = "cartpole") -> Raw:
             "nodeSelector": {"kubernetes.io/arch": "amd64"},
             "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
         },
+        "suspend": False,
         "backoffLimit": 3,
         "activeDeadlineSeconds": 3600,
         "ttlSecondsAfterFinished": 600,
@@ -146,7 +147,13 @@ def strategy() -> Raw:
             "maxDuration": "2h",
         },
         "reference": "cartpole-0",
-        "watch": {"drop": "0.2", "alpha": "0.01", "onBreach": "Rollback"},
+        "watch": {
+            "drop": "0.2",
+            "alpha": "0.01",
+            "errors": "0.05",
+            "cost": {"rise": "5", "maximum": "100"},
+            "onBreach": "Rollback",
+        },
     }
 
 

@@ -76,9 +76,16 @@ def test_a_training_job_may_change(server: Server, kept: Kept, field: str, value
     assert replaced["spec"].get(field) == (value if value is not MISSING else {"backoffLimit": 3}.get(field))
 
 
+def test_a_training_job_may_be_suspended_and_resumed(server: Server, kept: Kept) -> None:
+    suspended = server.replace(changed(kept.create(training()), "spec.suspend", True))
+    assert suspended["spec"]["suspend"] is True
+    assert server.replace(changed(suspended, "spec.suspend", False))["spec"]["suspend"] is False
+
+
 def test_every_field_of_a_training_job_is_either_fixed_or_named_as_mutable() -> None:
     named = {param.values[0].split(".")[1] for param in FIXED_IN_TRAINING}  # type: ignore[union-attr]
-    assert named | {"backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"} == set(training()["spec"])
+    mutable = {"suspend", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
+    assert named | mutable == set(training()["spec"])
 
 
 CHANGES_OF_ENVIRONMENT = [

@@ -52,6 +52,7 @@ def test_defaults_show_what_will_be_done(server: Server) -> None:
         "checkpoint": {"everySteps": 20_000, "keep": 2},
         "evaluation": {"episodes": 100},
         "gates": [{"metric": "return", "statistic": "mean", "atLeast": "1", "confidence": "0.95"}],
+        "suspend": False,
         "backoffLimit": 3,
     }
 

@@ -89,6 +89,14 @@ BAD_STRATEGIES = [
     pytest.param(".watch.drop", "0", ".watch.drop", "above 0 and below 1", id="a breach at once"),
     pytest.param(".watch.drop", "1", ".watch.drop", "above 0 and below 1", id="a breach never"),
     pytest.param(".watch.alpha", "0.6", ".watch.alpha", "between 0.000001 and 0.5", id="a nervous watch"),
+    pytest.param(".watch.errors", "1", ".watch.errors", "above 0 and below 1", id="errors that cannot rise so far"),
+    pytest.param(
+        ".watch.cost",
+        {"rise": "5", "maximum": "5"},
+        ".watch.cost.rise",
+        "below maximum",
+        id="a cost beyond its maximum",
+    ),
     pytest.param(".watch.onBreach", "Stop", ".watch.onBreach", "supported values", id="an unknown consequence"),
 ]
 BAD_GATES = [

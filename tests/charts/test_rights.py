@@ -52,6 +52,7 @@ NEEDED = [
     ("create", "/secrets"),
     ("patch", "/secrets"),
     ("create", "events.k8s.io/events"),
+    ("list", "events.k8s.io/events"),
 ]
 DENIED = [
     *[(verb, f"checkrein.dev/{plural}") for plural in OURS for verb in ("update", "patch", "delete")],
@@ -64,6 +65,8 @@ DENIED = [
     ("delete", "/secrets"),
     ("create", "/pods"),
     ("delete", "/pods"),
+    ("create", "/pods/eviction"),
+    ("create", "networking.k8s.io/networkpolicies"),
     ("create", "/pods/exec"),
     ("get", "/pods/log"),
     ("create", "/serviceaccounts/token"),
@@ -76,7 +79,8 @@ DENIED = [
     ("create", "/events"),
     ("list", "/namespaces"),
     ("list", "/nodes"),
-    ("get", "apiextensions.k8s.io/customresourcedefinitions"),
+    ("get", "apiextensions.k8s.io/customresourcedefinitions"),  # but for our four, by name
+    ("list", "apiextensions.k8s.io/customresourcedefinitions"),
     ("update", "admissionregistration.k8s.io/validatingadmissionpolicies"),
 ]
 
@@ -94,6 +98,13 @@ def test_the_operator_may_not(admin: Server, verb: str, resource: str) -> None:
 @pytest.mark.parametrize(("name", "may"), [("kube-system", True), ("default", False)])
 def test_the_operator_reads_one_namespace_for_the_clusters_identity(admin: Server, name: str, may: bool) -> None:
     assert allowed(admin, OPERATOR, "get", "/namespaces", name=name, namespace=name) is may
+
+
+def test_the_operator_reads_its_own_definitions_by_name(admin: Server) -> None:
+    resource = "apiextensions.k8s.io/customresourcedefinitions"
+    for plural in OURS:
+        assert allowed(admin, OPERATOR, "get", resource, name=f"{plural}.checkrein.dev", namespace="")
+    assert not allowed(admin, OPERATOR, "get", resource, name="workflows.argoproj.io", namespace="")
 
 
 def test_the_operator_can_make_all_that_an_agent_needs(admin: Server, operator: Server) -> None:
@@ -182,6 +193,34 @@ def test_the_operator_writes_status_and_leaves_spec_alone(admin: Server, operato
             )
             for right in RIGHTS
         ],
+        pytest.param(
+            "checkrein-train",
+            [
+                *[(verb, plural) for plural in OURS for verb in READ],
+                *[(verb, plural) for plural in ("rlenvironments", "trainingjobs") for verb in ("create", "delete")],
+            ],
+            [
+                *[(verb, "agentdeployments") for verb in ("create", "update", "patch", "delete")],
+                ("update", "agentdeployments/scale"),
+                ("delete", "policyversions"),
+                *[("update", f"agentdeployments/{right}") for right in RIGHTS],
+            ],
+            id="train",
+        ),
+        pytest.param(
+            "checkrein-operate",
+            [
+                *[(verb, plural) for plural in OURS for verb in READ],
+                *[(verb, "agentdeployments") for verb in ("create", "update", "patch", "delete")],
+                ("update", "agentdeployments/scale"),
+            ],
+            [
+                *[(verb, plural) for plural in ("rlenvironments", "trainingjobs") for verb in ("create", "delete")],
+                ("delete", "policyversions"),
+                *[("update", f"agentdeployments/{right}") for right in RIGHTS],
+            ],
+            id="operate",
+        ),
         pytest.param(
             "checkrein-import",
             [("create", "policyversions"), ("create", "policyversions/import")],

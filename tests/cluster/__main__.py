@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-from tests.cluster import binaries, images, node
+from tests.cluster import binaries, images, kind, node
 from tests.cluster.cache import folder
 from tests.cluster.cluster import Cluster, external
 from tests.cluster.processes import State, sweep
@@ -31,7 +31,7 @@ def main() -> int:
 def _up(name: str, rest: list[str]) -> int:
     cluster = external()
     if cluster is None:
-        cluster = node.up(name)
+        cluster = (kind if kind.chosen() else node).up(name)
     else:
         cluster.load(images.build())
     say("the cluster is up; talk to it like this:")
@@ -40,7 +40,7 @@ def _up(name: str, rest: list[str]) -> int:
 
 
 def _down(name: str, rest: list[str]) -> int:
-    node.down(name)
+    (kind if kind.chosen() else node).down(name)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,9 @@ KUBE_SOURCES = Path(__file__).parent / "kube"
 KUBE_VERSION = "v1.34.4"
 MINIO_MODULE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 HELM_MODULE = "helm.sh/helm/v3/cmd/helm@v3.19.0"
+PROMETHEUS_OPERATOR_MODULE = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+KUBERAY_VERSION = "v1.5.1"
+KUBERAY_MODULE = "github.com/ray-project/kuberay/ray-operator"
 
 
 def kube() -> Path:
@@ -38,6 +42,24 @@ def helm() -> Path:
     return _installed(HELM_MODULE, "Helm (about 1 minute on two cores)")
 
 
+def prometheus_operator_crds() -> Path:
+    """The folder with the Prometheus operator's CRDs, one file each: of its module, which Go checks by its sum."""
+    command = [_go("The Prometheus operator's CRDs"), "mod", "download", "-json", PROMETHEUS_OPERATOR_MODULE]
+    said = run("`go mod download` of the Prometheus operator", command, cwd=folder("bin"))
+    return Path(json.loads(said[said.index("{") :])["Dir"], "example", "prometheus-operator-crd")
+
+
+def kuberay() -> Path:
+    """KubeRay's operator, for the benchmark."""
+    return _installed(f"{KUBERAY_MODULE}@{KUBERAY_VERSION}", "KubeRay's operator (about 2 minutes on two cores)")
+
+
+def kuberay_definitions() -> Path:
+    """The folder with KubeRay's CRDs, from the same module."""
+    told = run("finding KubeRay's CRDs", ["go", "mod", "download", "-json", f"{KUBERAY_MODULE}@{KUBERAY_VERSION}"])
+    return Path(json.loads(told)["Dir"]) / "config" / "crd" / "bases"
+
+
 def _kube_flags() -> str:
     major, minor, _ = KUBE_VERSION.removeprefix("v").split(".")
     package = "k8s.io/component-base/version"
@@ -58,16 +80,21 @@ def _build(target: Path, title: str, arguments: list[str], *, cwd: Path) -> None
     """Runs go and moves the one program that it makes to `target`, at once."""
     if target.exists():  # another process built it while this one waited for the lock
         return
-    go = shutil.which("go")
-    if go is None:
-        raise ClusterError(
-            f"{title} is built from source, and no `go` is on PATH: install Go 1.25 or newer (https://go.dev/dl)."
-        )
+    go = _go(title)
     with step(f"building {title}"), tempfile.TemporaryDirectory(dir=target.parent) as out:
         output = ["-o", out] if arguments[0] == "build" else []
         command = [go, arguments[0], "-trimpath", *output, *arguments[1:]]
         run(f"`go {arguments[0]}` of {title}", command, cwd=cwd, env=_go_environment(out))
         next(Path(out).iterdir()).rename(target)
+
+
+def _go(what: str) -> str:
+    go = shutil.which("go")
+    if go is None:
+        raise ClusterError(
+            f"{what} comes from source, and no `go` is on PATH: install Go 1.25 or newer (https://go.dev/dl)."
+        )
+    return go
 
 
 def _go_environment(out: str) -> dict[str, str]:

@@ -29,7 +29,12 @@ class ControlPlane:
         client_port = free_port()
         state.start("etcd", [binaries.kube(), *etcd_arguments(state.path / "etcd", client_port, free_port())])
         arguments = apiserver_arguments(state.path, pki, bind=address, port=port, etcd_port=client_port)
-        self.apiserver = state.start("apiserver", [binaries.kube(), *arguments])
+        self._apiserver: list[str | Path] = [binaries.kube(), *arguments]
+        self.start_apiserver()
+
+    def start_apiserver(self) -> None:
+        """Returns once it is ready; the first time, or again after it was killed."""
+        self.apiserver = self.state.start("apiserver", self._apiserver)
         wait_ready(self.apiserver, self.kubeconfig)
 
 

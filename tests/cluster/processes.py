@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from tests.cluster.steps import ClusterError, say, wait_until
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
+REMOVAL_SECONDS = 10
 LOG_TAIL = 1500  # characters of a failing component's log that are shown
 
 
@@ -82,6 +84,10 @@ class Process:
             self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
+
+    def terminate(self) -> None:
+        """Asks it to end (SIGTERM), and does not wait."""
+        self._popen.terminate()
 
     def kill(self) -> None:
         """Ends it without asking (SIGKILL)."""
@@ -191,7 +197,7 @@ class State:
             process.kill()
         if self.exists and (name := self._read()["cgroup"]):
             cgroups.remove(name)
-        shutil.rmtree(self.path)
+        _remove(self.path)
 
     def _read(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self._file.read_text())
@@ -201,6 +207,18 @@ class State:
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps(content, indent=1))
         new.rename(self._file)
+
+
+def _remove(folder: Path) -> None:
+    """The folder, though threads of a killed process may still write to it for a moment. Raises OSError."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _die_with(parent: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -94,6 +96,24 @@ def test_a_program_that_fails_to_start_is_explained_by_its_log(tmp_path: Path) -
             process.wait_ready(lambda: False)
     finally:
         state.remove()
+
+
+def test_a_folder_to_which_a_dying_process_writes_is_removed() -> None:
+    state = State.named(f"written-{os.getpid()}")
+    state.path.mkdir(parents=True)
+    ends = time.monotonic() + 0.3
+
+    def write() -> None:
+        while time.monotonic() < ends:
+            with contextlib.suppress(OSError):
+                (state.path / "data").mkdir(exist_ok=True)
+                (state.path / "data" / f"{time.monotonic()}").touch()
+
+    with ThreadPoolExecutor(1) as dying:
+        writing = dying.submit(write)
+        state.remove()
+        writing.result()
+    assert not state.path.exists()
 
 
 def test_two_runs_sweep_at_once() -> None:

@@ -160,7 +160,7 @@ def running_pod(**fields: Any) -> PodView:
 
 def running_job(name: str, pod_: PodView | None = None, created: datetime = JUST_NOW) -> JobView:
     """A Job that has not ended."""
-    return JobView(name=name, created_at=created, pod=pod_)
+    return JobView(name=name, uid=f"{name}-uid", created_at=created, pod=pod_)
 
 
 def done_job(name: str, report: Model | str = "", **fields: Any) -> JobView:
@@ -272,6 +272,7 @@ class Wanted:
     words: str = ""
     phase: str | None = None
     create: tuple[str, ...] = ()
+    apply: tuple[str, ...] | None = None  # None: whatever it applies
     delete: tuple[str, ...] = ()
     after: float | None = None
     status: dict[str, Any] = field(default_factory=dict)
@@ -280,6 +281,8 @@ class Wanted:
 def check(plan: Plan, wanted: Wanted, main: str) -> None:
     """Compare all of a plan but the insides of the objects that it creates."""
     assert tuple(f"{o['kind']}/{o['metadata']['name']}" for o in plan.create) == wanted.create
+    if wanted.apply is not None:
+        assert tuple(f"{o['kind']}/{o['metadata']['name']}" for o in plan.apply) == wanted.apply
     assert tuple(f"{r.kind}/{r.name}" for r in plan.delete) == wanted.delete
     assert (plan.after.total_seconds() if plan.after is not None else None) == wanted.after
     if wanted.said is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -17,9 +19,9 @@ from tests.cluster.minio import Minio
 from tests.cluster.pki import Authority
 from tests.cluster.processes import State, free_port
 from tests.control.audit import USER
-from tests.control.standin import Standin
+from tests.control.standin import Play, Standin
 
-from checkrein.api.tasks import StoreCredentials, StoreLocation
+from checkrein.api.tasks import AUTHORITIES, StoreCredentials, StoreLocation
 from checkrein.store.client import Store
 from checkrein.store.install import install
 
@@ -32,18 +34,17 @@ class Operator:
         self.port = free_port()
         self.user = StoreCredentials(access_key=f"operator-{os.getpid()}", secret_key=minio.secret_key)
         buckets = {"policiesBucket": "policies", "runsBucket": "runs", "decisionsBucket": "decisions"}
-        self.location = StoreLocation(endpoint=minio.endpoint, secure=False, bucket="runs")
-        install(
-            self.location,
-            StoreCredentials(access_key=minio.access_key, secret_key=minio.secret_key),
-            self.user,
-            "policies",
-            "decisions",
-        )
-        store = {"endpoint": minio.endpoint, "secure": False, **buckets}
+        secured = minio.authorities is not None
+        self.location = StoreLocation(endpoint=minio.endpoint, secure=secured, private_authority=secured, bucket="runs")
+        self._authorities = minio.authorities
+        self._administrator = StoreCredentials(access_key=minio.access_key, secret_key=minio.secret_key)
+        self._install(self.user)
+        store = {"endpoint": minio.endpoint, "secure": secured, "privateAuthority": secured, **buckets}
+        if minio.authorities:
+            shutil.copy(minio.authorities, state.path / AUTHORITIES)
         images = {"trainer": "registry.example/checkrein/trainer:1", "agent": "registry.example/checkrein/agent:1"}
         (state.path / "settings.json").write_text(json.dumps({"store": store, "images": images, **settings}))
-        (state.path / "credentials.json").write_text(self.user.model_dump_json(by_alias=True, exclude_none=True))
+        self.has_keys(self.user)
         (state.path / "token").write_text("the operator's")
         self._env = {
             "KUBECONFIG": str(kubeconfig),
@@ -57,14 +58,32 @@ class Operator:
 
     def store(self, bucket: str) -> Store:
         """The operator's own view of one bucket."""
-        return Store(self.location.model_copy(update={"bucket": bucket}), lambda: self.user)
+        location = self.location.model_copy(update={"bucket": bucket})
+        return Store(location, lambda: self.user, self._authorities)
 
-    def start(self) -> None:
-        """Returns once /readyz says so."""
+    def start(self, ready: int = 200) -> None:
+        """Returns once /readyz says so; `ready` is the answer that is waited for."""
+        self.launch()
+        self.process.wait_ready(lambda: self.get("/readyz")[0] == ready)
+
+    def launch(self) -> None:
+        """Starts it, and does not wait."""
         command = [sys.executable, "-m", "checkrein.control.main"]
         python_path = str(Path(__file__).parents[2] / "operator")
         self.process = self._state.start("operator", command, env=self._env | {"PYTHONPATH": python_path})
-        self.process.wait_ready(lambda: self.get("/readyz")[0] == 200)
+
+    def another_user(self) -> StoreCredentials:
+        """One more user of the store with the same rights."""
+        user = StoreCredentials(access_key=f"another-{os.getpid()}", secret_key=self.user.secret_key)
+        self._install(user)
+        return user
+
+    def _install(self, user: StoreCredentials) -> None:
+        install(self.location, self._administrator, user, "policies", "decisions", authorities=self._authorities)
+
+    def has_keys(self, keys: StoreCredentials) -> None:
+        """The credentials of the store that it is given, in the file that it mounts."""
+        (self._state.path / "credentials.json").write_text(keys.model_dump_json(by_alias=True, exclude_none=True))
 
     def kill(self) -> None:
         """SIGKILL, as a node's end would be."""
@@ -88,6 +107,13 @@ class Operator:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
+
+
+def metric(operator: Operator, name: str) -> float:
+    """A metric without labels."""
+    return next(
+        float(line.split()[1]) for line in operator.get("/metrics")[1].splitlines() if line.startswith(f"{name} ")
+    )
 
 
 def named_kubeconfig(controlplane: ControlPlane) -> Path:
@@ -115,3 +141,15 @@ def standin(controlplane: ControlPlane, operator: Operator) -> Iterator[Standin]
     playing = Standin(Server(controlplane.kubeconfig))
     yield playing
     playing.close()
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """A name of the test's own."""
+    return re.sub(r"[^a-z]+", "-", str(request.node.name))[-60:].strip("-")
+
+
+@pytest.fixture
+def play(standin: Standin, namespace: str) -> Play:
+    """What happens in the test's namespace."""
+    return standin.join(namespace)

@@ -179,7 +179,10 @@ class Standin:
     def _job(self, job: Raw, play: Play) -> None:
         namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
         component = job["metadata"]["labels"][COMPONENT]
-        if self.get("Pod", namespace, f"{name}-x") is None:
+        if job["spec"].get("suspend"):
+            self._suspend(job)
+        elif self.get("Pod", namespace, f"{name}-x") is None:
+            self._resume(job)
             address = self._serve(SERVING_PORT, lambda: PROGRESS, "/progress")
             labels = {"batch.kubernetes.io/job-name": name}
             self._run_pod(job, f"{name}-x", labels, address, hidden=play.unlabelled)
@@ -187,6 +190,23 @@ class Standin:
             ending = play.endings.get(name) or Ending(self._work(component, job, play))
             self._end_pod(namespace, f"{name}-x", ending)
             self._end_job(namespace, name, ending)
+
+    def _suspend(self, job: Raw) -> None:
+        """As the job controller does, the pod's grace cut short."""
+        namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+        if self.get("Pod", namespace, f"{name}-x"):
+            self.delete("Pod", namespace, f"{name}-x")
+        if not _is_suspended(job):
+            self._say_suspended(namespace, name, "True", None)
+
+    def _resume(self, job: Raw) -> None:
+        if _is_suspended(job):
+            self._say_suspended(job["metadata"]["namespace"], job["metadata"]["name"], "False", _now())
+
+    def _say_suspended(self, namespace: str, name: str, status: str, start: str | None) -> None:
+        condition = {"type": "Suspended", "status": status, "reason": "Played", "lastTransitionTime": _now()}
+        change = {"status": {"startTime": start, "conditions": [condition]}}
+        self.patch("Job", namespace, name, change, "status")
 
     def _work(self, component: str, job: Raw, play: Play) -> Model:
         """What the program in the pod does, and its report."""
@@ -233,7 +253,9 @@ class Standin:
             for k in kinds
         ]
         counts = {"succeeded": 1, "completionTime": now} if ending.exit_code == 0 else {"failed": 1}
-        self.patch("Job", namespace, name, {"status": {"startTime": now, "conditions": conditions, **counts}}, "status")
+        start = (self.get("Job", namespace, name) or {}).get("status", {}).get("startTime", now)
+        change = {"startTime": start, "conditions": conditions, **counts}
+        self.patch("Job", namespace, name, {"status": change}, "status")
 
     # Replicas.
 
@@ -312,6 +334,12 @@ class Standin:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self._servers.append(server)
         return address
+
+
+def _is_suspended(job: Raw) -> bool:
+    """The job controller has seen that it is to stand still."""
+    said = {c["type"]: c["status"] for c in job.get("status", {}).get("conditions", ())}
+    return said.get("Suspended") == "True"
 
 
 def _is_finished(job: Raw) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from tests.control import builders as b
 
 from checkrein.api.tasks import LOG_DIRECTORY, TASK_VARIABLE, TOKEN_KEYS, AgentTask
-from checkrein.control.workloads import agents
+from checkrein.control.workloads import agents, jobs
 
 
 def stateful_set(**spec: Any) -> Any:
@@ -80,6 +80,24 @@ def test_keys_are_mounted_as_a_folder() -> None:
 
 def test_there_is_time_to_ship_the_log() -> None:
     assert pod()["terminationGracePeriodSeconds"] == 60
+
+
+def test_drains_take_one_replica_at_a_time() -> None:
+    made = agents.objects(b.agent(), b.SETTINGS, b.CLUSTER)
+    budget = next(o for o in made if o["kind"] == "PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    labels = stateful_set()["template"]["metadata"]["labels"]
+    assert budget["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_images_of_a_closed_registry_are_pulled_with_the_secrets_of_the_pods_namespace() -> None:
+    settings = b.SETTINGS.model_copy(update={"image_pull_secrets": ("registry", "mirror")})
+    made = agents.objects(b.agent(), settings, b.CLUSTER)
+    spec = next(o for o in made if o["kind"] == "StatefulSet")["spec"]["template"]["spec"]
+    probe = jobs.probe(b.environment(), settings)["spec"]["template"]["spec"]
+    for pod_spec in (spec, probe):
+        assert pod_spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
 
 
 def test_an_override_touches_no_pod() -> None:

@@ -92,9 +92,11 @@ WORLDS = st.fixed_dictionaries(
     {
         requests.ReadProgress: TROUBLE | st.just(TrainingProgress(progress=Progress(percent=50))),
         requests.ReadJob: TROUBLE | st.none() | job_views("a-train-1"),
+        requests.ReadWarning: TROUBLE | WORDS,
         requests.EnsureSession: TROUBLE | st.just("s"),
         requests.PruneCheckpoints: TROUBLE | st.just(0),
         requests.EnsureTokenKey: TROUBLE | st.just("k"),
+        requests.OpenSeed: TROUBLE | st.just("5eed"),
         requests.ReserveEvaluation: TROUBLE | st.integers(0, 10**6),
         requests.ReserveVersion: TROUBLE | st.integers(1, 10**6),
         requests.ReadResults: TROUBLE | st.lists(FLOATS | st.floats(), max_size=4).map(b.results),
@@ -192,12 +194,13 @@ def checked(planner: Any, resource: Any, observed: Any, world: dict[Any, Any]) -
     return planned
 
 
+@settings(deadline=None)
 @given(ENVIRONMENTS, some_jobs("cartpole-probe-1", "cartpole-probe-2"), WORLDS)
 def test_environment(resource: Any, jobs: dict[str, JobView], world: dict[Any, Any]) -> None:
     checked(environment.plan, resource, environment.Observed(jobs, b.SETTINGS), world)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(JOBS, st.none() | ENVIRONMENTS, st.data(), WORLDS)
 def test_training(resource: Any, known: Any, data: st.DataObject, world: dict[Any, Any]) -> None:
     attempt = resource.status.attempt

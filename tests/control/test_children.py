@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.control import builders as b
 
 from checkrein.api.tasks import ProbeReport
-from checkrein.control.children import JobView, PodView, job_view, last_words, parse_report, pod_view
+from checkrein.control.children import JobView, PodView, job_view, last_words, parse_report, pod_view, warning
 
 CREATED = "2026-01-01T11:59:00Z"
+KILLED = {"exitCode": 137, "reason": "Error"}
+TAKEN = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "message": "Eviction API: evicting",
+}
 
 
 def raw_pod(name: str = "a-x", job: str = "job-uid", created: str = CREATED, **status: Any) -> dict[str, Any]:
@@ -55,14 +63,38 @@ def raw_job(*conditions: dict[str, Any]) -> dict[str, Any]:
             id="killed",
         ),
         pytest.param(
-            raw_pod(phase="Failed", reason="Evicted"),
-            {"exit_code": None, "ended": "Evicted", "over": True},
+            raw_pod(phase="Failed", reason="Evicted", message="low on memory", **container(terminated=KILLED)),
+            {"exit_code": 137, "ended": "Evicted", "message": "low on memory", "over": True},
             id="evicted",
+        ),
+        pytest.param(
+            raw_pod(phase="Running", conditions=[TAKEN], **container(running={})),
+            {"problem": ("Disrupted", "the pod is being taken away (EvictionByEvictionAPI: Eviction API: evicting)")},
+            id="being evicted",
         ),
         pytest.param(
             raw_pod(**container(waiting={"reason": "ImagePullBackOff", "message": "no such image"})),
             {"problem": ("ImagePullBackOff", "no such image")},
             id="image cannot be pulled",
+        ),
+        pytest.param(
+            raw_pod(
+                containerStatuses=[
+                    {
+                        "name": "main",
+                        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+                        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+                    }
+                ]
+            ),
+            {
+                "problem": (
+                    "CrashLoopBackOff",
+                    "back-off 10s; it ended with exit code 137 (OOMKilled); raise "
+                    "spec.template.resources.limits.memory",
+                )
+            },
+            id="killed again and again",
         ),
         pytest.param(raw_pod(**container(waiting={"reason": "ContainerCreating"})), {"problem": None}, id="starting"),
         pytest.param(
@@ -118,6 +150,69 @@ def test_job_view(job: dict[str, Any], seen: dict[str, Any]) -> None:
     assert {key: getattr(view, key) for key in seen} == seen
 
 
+def disrupted(reason: str = "PodFailurePolicy", of: str = "condition DisruptionTarget") -> JobView:
+    message = f"Pod games/a-train-1-x has {of} matching FailJob rule at index 0"
+    return job_view(raw_job({"type": "Failed", "reason": reason, "message": message, **END}), [])
+
+
+@pytest.mark.parametrize(
+    ("job", "is_disrupted"),
+    [
+        pytest.param(disrupted(), True, id="the Job says that its pod was taken away"),
+        pytest.param(disrupted(of="exit code 2"), False, id="another rule of its policy"),
+        pytest.param(disrupted("BackoffLimitExceeded"), False, id="another reason"),
+        pytest.param(job_view(raw_job(), []), False, id="it runs"),
+    ],
+)
+def test_a_job_tells_of_the_pod_that_was_taken_away(job: JobView, is_disrupted: bool) -> None:
+    assert job.disrupted is is_disrupted
+
+
+CREATING: dict[str, Any] = container(waiting={"reason": "ContainerCreating"})
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        pytest.param(raw_pod(**CREATING), ("PodNotStarted", "has not started yet (ContainerCreating)"), id="a minute"),
+        pytest.param(raw_pod(created="2026-01-01T11:59:01Z", **CREATING), None, id="not a minute yet"),
+        pytest.param(raw_pod(**container(running={})), None, id="it runs"),
+        pytest.param(raw_pod(phase="Failed", **container(terminated=KILLED)), None, id="it ran"),
+    ],
+)
+def test_a_pod_that_does_not_start_is_told(pod: dict[str, Any], said: tuple[str, str] | None) -> None:
+    found = job_view(raw_job(), [pod]).problem(b.NOW + timedelta(seconds=1))
+    assert (found and found[0]) == (said and said[0])
+    assert said is None or (found and said[1] in found[1])
+
+
+@pytest.mark.parametrize(
+    ("note", "plain"),
+    [
+        pytest.param(
+            'Error creating: pods "a-train-1-x7k2p" is forbidden: exceeded quota: none, requested: pods=1',
+            "exceeded quota: none, requested: pods=1",
+            id="refused",
+        ),
+        pytest.param(
+            '(combined from similar events): Error creating: pods "a-train-1-9xk2p" is forbidden: violates PodSecurity',
+            "violates PodSecurity",
+            id="refused again and again",
+        ),
+        pytest.param(
+            'Error creating: admission webhook "sign.example.com" denied the request: unsigned',
+            'admission webhook "sign.example.com" denied the request: unsigned',
+            id="refused by a webhook",
+        ),
+        pytest.param(
+            'MountVolume.SetUp failed for volume "store"', 'MountVolume.SetUp failed for volume "store"', id="else"
+        ),
+    ],
+)
+def test_a_warning_is_the_same_for_each_try(note: str, plain: str) -> None:
+    assert warning(note) == plain
+
+
 def test_of_several_pods_the_newest_of_this_job_speaks() -> None:
     pods = [
         raw_pod("first", created="2026-01-01T11:59:01Z"),
@@ -163,6 +258,39 @@ def test_last_words(job: JobView, reason: str, words: str) -> None:
     said, message = last_words(job)
     assert said == reason
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("pod", "words"),
+    [
+        pytest.param(
+            {"ended": "OOMKilled", "exit_code": 137, "memory_limit": "1Gi"},
+            "it took more memory than its limit of 1Gi; raise spec.template.resources.limits.memory in another",
+            id="memory, with a limit",
+        ),
+        pytest.param(
+            {"ended": "OOMKilled", "exit_code": 137}, "it took more memory than there was on its node", id="no limit"
+        ),
+        pytest.param(
+            {"ended": "Evicted", "message": "Pod ephemeral local storage usage exceeds the total limit of 1Mi. "},
+            "exceeds the total limit of 1Mi; raise spec.template.resources.limits.ephemeral-storage in another",
+            id="disk",
+        ),
+        pytest.param(
+            {"ended": "Evicted", "message": "The node was low on resource: memory."},
+            "low on resource",
+            id="a full node",
+        ),
+    ],
+)
+def test_last_words_name_what_it_took_too_much_of(pod: dict[str, Any], words: str) -> None:
+    _, message = last_words(b.failed_job("j", pod=PodView(name="p", phase="Failed", **pod)), "spec.template")
+    assert words in message
+
+
+def test_a_probe_has_no_template_to_name() -> None:
+    _, message = last_words(b.failed_job("j", exit_code=137, ended="OOMKilled"))
+    assert message.endswith("it took more memory than there was on its node")
 
 
 def test_last_words_are_bounded() -> None:

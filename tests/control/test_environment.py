@@ -14,9 +14,12 @@ from checkrein.api.tasks import Failure, ProbeReport
 from checkrein.control.children import JobView
 from checkrein.control.environment import Observed, identity, plan
 from checkrein.control.plan import Unavailable
-from checkrein.control.requests import ReadJob
+from checkrein.control.requests import ReadJob, ReadWarning
 
 PROBE = "cartpole-probe-1"
+DEEP: Any = {}
+for _ in range(101):
+    DEEP = {"d": DEEP}
 GOOD = ProbeReport(interface=b.CARTPOLE, packages=b.digest("9"), findings=Findings(deterministic=True))
 CRASHED = ProbeReport(
     failure=Failure(reason="EnvironmentCrashed", message="spec.source.gymnasium.id: crashed in check Reset"),
@@ -33,6 +36,24 @@ FAILED = {"phase": "Failed", "conditions": b.condition("Stalled", True, "Environ
             [],
             Wanted(("Probing", "False"), phase="Probing", create=(f"Job/{PROBE}",), after=15),
             id="new -> probe",
+        ),
+        pytest.param(
+            b.environment(source={"gymnasium": {"id": "CartPole-v1", "kwargs": {"x": "y" * 130_000}}}),
+            [],
+            Wanted(("TaskTooLarge", "False"), "a pod can be told at most 120,000", phase="Failed"),
+            id="more arguments than a pod can be told -> said before one starts",
+        ),
+        pytest.param(
+            b.environment(source={"gymnasium": {"id": "CartPole-v1", "kwargs": DEEP}}),
+            [],
+            Wanted(("TaskTooLarge", "False"), "nested more than 100 deep", phase="Failed"),
+            id="arguments too deep to be read -> said before a pod starts",
+        ),
+        pytest.param(
+            b.environment(),
+            [JobView(PROBE, created_at=b.ago(1), held="is being deleted, and held by example.com/hold")],
+            Wanted(("BeingDeleted", "False"), f"Job {PROBE} is being deleted, and held by example.com/hold", after=15),
+            id="the Job's deletion is held up -> said",
         ),
         pytest.param(
             b.environment(),
@@ -133,7 +154,7 @@ FAILED = {"phase": "Failed", "conditions": b.condition("Stalled", True, "Environ
 )
 def test_plan(environment: RLEnvironment, jobs: list[JobView], wanted: Wanted) -> None:
     observed = Observed(jobs={j.name: j for j in jobs}, settings=b.SETTINGS)
-    b.check(plan(environment, observed, b.answers({ReadJob: None}), NOW), wanted, "Ready")
+    b.check(plan(environment, observed, b.answers({ReadJob: None, ReadWarning: ""}), NOW), wanted, "Ready")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable
+from typing import TypeVar
 
 import pytest
 
 from checkrein.control.queue import LAST_DELAY, WorkQueue
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -37,7 +40,7 @@ def queue(clock: Clock) -> WorkQueue[str]:
     return WorkQueue(clock, Most())
 
 
-async def at_once(coming: Awaitable[str]) -> str | None:
+async def at_once(coming: Awaitable[T]) -> T | None:
     """What comes without any time passing; None: it waits."""
     task = asyncio.ensure_future(coming)
     for _ in range(5):

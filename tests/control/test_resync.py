@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,17 +11,18 @@ import pytest
 from tests.control import builders as b
 
 from checkrein.control.cache import Cache, Key
-from checkrein.control.cluster import ApiError, Cluster, NameTaken, is_same_work
+from checkrein.control.cluster import ApiError, Cluster, Listed, NameTaken, is_same_work
 from checkrein.control.conditions import Transition
 from checkrein.control.controllers import Scope
 from checkrein.control.events import NOTE_LIMIT, event
-from checkrein.control.kinds import KINDS, Kind
+from checkrein.control.kinds import CHILDREN, KINDS, OWN, Kind
 from checkrein.control.queue import WorkQueue
 from checkrein.control.reconciler import Reconciler
 from checkrein.control.resync import resync
 from checkrein.control.workloads.pods import task_variable
 
 KEY = Key("TrainingJob", "games", "a")
+KINDS_COMPARED = (*OWN, *CHILDREN)
 
 
 def seen(version: str, uid: str = "a-uid") -> dict[str, Any]:
@@ -35,14 +37,32 @@ class Listing:
 
     def __init__(self, *jobs: dict[str, Any]) -> None:
         self.jobs = jobs
+        self.whole = self.read = 0
         self.meanwhile: Any = lambda: None
 
-    async def list(self, kind: Kind, label_selector: str = "") -> list[dict[str, Any]]:
+    async def list(self, kind: Kind, label_selector: str = "", namespace: str = "") -> list[dict[str, Any]]:
         """As Cluster.list."""
-        if kind.kind != "TrainingJob":
+        if namespace == "forbidden":
+            raise ApiError(403, "Forbidden", "no Role there")
+        if kind.kind != "TrainingJob" or namespace not in ("", KEY.namespace):
             return []
         self.meanwhile()
         return [{k: v for k, v in job.items() if k not in ("kind", "apiVersion")} for job in self.jobs]
+
+    async def pages(self, kind: Kind, label_selector: str = "", namespace: str = "") -> AsyncIterator[list[Any]]:
+        """As Cluster.pages: one page."""
+        self.whole += 1
+        yield await self.list(kind, label_selector, namespace)
+
+    async def list_metadata(self, kind: Kind, label_selector: str = "", namespace: str = "") -> list[Listed]:
+        """As Cluster.list_metadata."""
+        metas = [job["metadata"] for job in await self.list(kind, label_selector, namespace)]
+        return [Listed(m["name"], m["uid"], m["resourceVersion"], m["namespace"]) for m in metas]
+
+    async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """As Cluster.get."""
+        self.read += 1
+        return next((j for j in self.jobs if j["metadata"]["name"] == name), None)
 
 
 def operator() -> tuple[Reconciler, Cache, WorkQueue[Key]]:
@@ -74,6 +94,30 @@ async def test_resync(known: Any, listed: Any, version: str | None, woken: bool)
     assert (len(queue) == 1) is woken
 
 
+async def test_what_is_known_is_not_read_again() -> None:
+    reconciler, cache, _ = operator()
+    cache.put(seen("4"))
+    api: Any = Listing(seen("4"))
+    await resync(reconciler, cache, api)
+    assert (api.whole, api.read) == (len(KINDS_COMPARED) - 1, 0), "whole lists of what nothing is known of, names else"
+    api.jobs = (seen("5"),)
+    await resync(reconciler, cache, api)
+    assert (api.whole, api.read) == (2 * (len(KINDS_COMPARED) - 1), 1), "the one that changed is read"
+
+
+async def test_where_much_differs_all_is_listed() -> None:
+    reconciler, cache, _ = operator()
+    cache.put(seen("4"))
+    api: Any = Listing(*(changed_name(seen("5"), f"b{n}") for n in range(100)))
+    await resync(reconciler, cache, api)
+    assert (api.whole, api.read) == (len(KINDS_COMPARED), 0)
+    assert {key.name for key in cache.keys("TrainingJob")} == {f"b{n}" for n in range(100)}
+
+
+def changed_name(obj: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "name": name, "uid": f"{name}-uid"}}
+
+
 @pytest.mark.parametrize(
     ("before", "meanwhile"),
     [
@@ -89,6 +133,28 @@ async def test_what_a_watch_shows_while_the_list_is_made_is_not_lost(before: Any
     api.meanwhile = lambda: reconciler.saw(meanwhile)
     await resync(reconciler, cache, api)
     assert cache.get(KEY) == meanwhile
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "version"),
+    [
+        pytest.param(["games"], "5", id="its namespace is watched -> remembered"),
+        pytest.param(["other"], "4", id="another one is watched -> nothing is asked, nothing forgotten"),
+        pytest.param(["forbidden", "games"], "5", id="another one refuses -> remembered"),
+    ],
+)
+async def test_a_resync_of_some_namespaces(namespaces: list[str], version: str) -> None:
+    reconciler, cache, _ = operator()
+    cache.put(seen("4"))
+    unseen = seen("7")
+    unseen["metadata"]["namespace"] = "forbidden"
+    cache.put(unseen)
+    api: Any = Listing(seen("5"))
+    await resync(reconciler, cache, api, namespaces)
+    now = cache.get(KEY)
+    assert now
+    assert now["metadata"]["resourceVersion"] == version
+    assert cache.get(KEY._replace(namespace="forbidden")) == unseen, "what refuses to be listed is not gone"
 
 
 @pytest.mark.parametrize(

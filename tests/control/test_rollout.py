@@ -14,7 +14,7 @@ from checkrein.api.policy import PolicyVersion
 from checkrein.api.tasks import AgentReport
 from checkrein.control.children import PodView
 from checkrein.control.plan import Answers, Plan, Unavailable
-from checkrein.control.requests import AppendHistory, EnsureSession, EnsureTokenKey, ReadAgent, ReadHistory
+from checkrein.control.requests import AppendHistory, EnsureSession, EnsureTokenKey, ReadAgent, ReadHistory, ReadWarning
 from checkrein.control.rollout import Observed, plan
 from checkrein.control.workloads import agents
 
@@ -298,6 +298,17 @@ def test_readiness(agent: AgentDeployment, pods: list[PodView], wanted: tuple[st
     assert (ready.reason, ready.status, status.phase) == wanted
 
 
+def test_replicas_that_are_refused_say_by_whom() -> None:
+    made = {"name": "cartpole-agent", "uid": "set-uid", "creationTimestamp": b.ago(11).isoformat()}
+    observed = Observed({}, {("StatefulSet", "cartpole-agent"): {"metadata": made}}, [], b.SETTINGS, b.CLUSTER)
+    said = {**SECRETS, ReadWarning("games", "set-uid"): "exceeded quota: none, requested: pods=1"}
+    for agent, reason in ((b.agent(stable=ONE), "PodRefused"), (b.agent(), "NoPolicy")):
+        ready = conditions.get(_status(plan(agent, observed, b.answers(said), NOW)).conditions, "Ready")
+        assert ready
+        assert ready.reason == reason
+        assert "StatefulSet cartpole-agent cannot create its pod: exceeded quota: none" in ready.message
+
+
 def test_status_tells_the_scale_subresource() -> None:
     status = _status(decide(b.agent(stable=ONE), pods=[*BOTH, *replicas("10.0.0.3", deleting=True)]))
     assert (status.replicas, status.ready_replicas) == (2, 2)
@@ -319,6 +330,7 @@ def test_what_a_replica_needs_is_applied_before_it() -> None:
         "Service/cartpole-agent",
         "Service/cartpole-agent-pods",
         "StatefulSet/cartpole-agent",
+        "PodDisruptionBudget/cartpole-agent",
     ]
 
 

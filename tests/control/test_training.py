@@ -13,20 +13,22 @@ from checkrein.api.tasks import Failure, TrainingProgress, TrainingReport, Train
 from checkrein.api.training import CheckpointStatus, Progress, TrainingJob
 from checkrein.control.children import JobView
 from checkrein.control.plan import Answers, Unanswered, Unavailable
-from checkrein.control.requests import EnsureSession, PruneCheckpoints, ReadJob, ReadProgress
+from checkrein.control.requests import EnsureSession, PruneCheckpoints, ReadJob, ReadProgress, ReadWarning
 from checkrein.control.training.planner import plan
 from checkrein.control.training.state import Observed
 
 FIRST, SECOND = "a-train-1", "a-train-2"
-SESSION = {EnsureSession: "a-train-1-store", PruneCheckpoints: 0}
+SESSION = {EnsureSession: "a-train-1-store", PruneCheckpoints: 0, ReadWarning: ""}
 AWAY = Unavailable("StoreUnavailable", "store:9000 does not answer")
-REFUSED = Unavailable("StoreRefused", "no such bucket", temporary=False)
+REFUSED = Unavailable("StoreRefused", "NotImplemented", temporary=False)
 GATE = {"atLeast": "475"}
 PROGRESS = TrainingProgress(
     progress=Progress(steps=2500, total=5000, percent=50), checkpoint=CheckpointStatus(step=2000, digest=b.digest("c"))
 )
 TRAINED = TrainingReport(manifest=b.MANIFEST, progress=Progress(steps=5000, total=5000, percent=100))
 CRASHED = TrainingReport(failure=Failure(reason="TrainingFailed", message="NaN in the loss"))
+TOLD_TO_END = TrainingReport(failure=Failure(reason="Terminated", message="the pod was told to end at step 7"))
+TAKEN_AWAY = "PodFailurePolicy: Pod games/pod-x has condition DisruptionTarget matching FailJob rule at index 0"
 MISSPELT = TrainingReport(
     failure=Failure(
         reason="UnknownHyperparameter", message="spec.algorithm.hyperparameters.n_step: PPO has n_steps", permanent=True
@@ -66,11 +68,18 @@ BEFORE_THE_START = [
         id="environment was not even looked at -> waits",
     ),
     pytest.param(
+        b.job(template={"nodeSelector": {f"{i:0{4000}}": "x" * 250 for i in range(31)}}),
+        observe(b.ready_environment()),
+        Wanted(("TaskTooLarge", "False"), "a pod can be told at most 120,000", "Failed"),
+        id="more than a pod can be told -> Failed before one starts",
+    ),
+    pytest.param(
         b.job(algorithm="DQN"),
         observe(b.ready_environment(b.PENDULUM)),
         Wanted(
             ("UnsuitableAlgorithm", "False"),
-            "spec.algorithm.name: DQN cannot act in action space Box(4); use PPO or A2C or SAC or TD3 or DDPG",
+            "spec.algorithm.name: DQN cannot act in action space Box(4); "
+            "use PPO or A2C or SAC or TD3 or DDPG or TQC or RecurrentPPO",
             "Failed",
         ),
         id="DQN on continuous actions -> Failed before a pod starts",
@@ -147,6 +156,12 @@ WHILE_IT_RUNS = [
         ready(b.running_job(FIRST, created=b.ago(9))),
         Wanted(("Training", "False"), after=2),
         id="no pod after 9 s -> patience",
+    ),
+    pytest.param(
+        b.job(b.started()),
+        ready(b.running_job(FIRST, b.pod(created_at=b.ago(59)))),
+        Wanted(("Training", "False"), "attempt 1 is starting", after=2),
+        id="the pod is being started -> not called training yet",
     ),
     pytest.param(
         b.job(b.started(), activeDeadlineSeconds=59),
@@ -235,6 +250,42 @@ WHEN_IT_ENDS = [
     ),
     pytest.param(
         b.job(b.started(), backoffLimit=0),
+        ready(b.failed_job(FIRST, TOLD_TO_END, failure=TAKEN_AWAY)),
+        Wanted(("Retrying", "False"), "(Disrupted: the pod of Job a-train-1 was evicted or preempted", after=4),
+        id="spec.backoffLimit 0, evicted -> another attempt: the cluster ended it, not the job",
+    ),
+    pytest.param(
+        b.job(b.started(4, disruptions=2), backoffLimit=2),
+        ready(b.failed_job("a-train-4", CRASHED, at=b.ago(60))),
+        Wanted(("Training", "False"), create=("Job/a-train-5",), after=15, status={"disruptions": 2}),
+        id="two failures and two evictions, spec.backoffLimit 2 -> one more attempt",
+    ),
+    pytest.param(
+        b.job(b.started(5, disruptions=2), backoffLimit=2),
+        ready(b.failed_job("a-train-5", CRASHED, at=b.ago(60))),
+        Wanted(("BackoffLimitExceeded", "False"), phase="Failed"),
+        id="three failures and two evictions, spec.backoffLimit 2 -> Failed",
+    ),
+    pytest.param(
+        b.job(b.started()),
+        ready(b.failed_job(FIRST, TOLD_TO_END, ended="Evicted", message="ephemeral local storage exceeds 1Mi")),
+        Wanted(("Retrying", "False"), "exceeds 1Mi; raise spec.template.resources.limits.ephemeral-storage", after=4),
+        id="evicted for what it took itself -> that is said, not what the trainer made of it",
+    ),
+    pytest.param(
+        b.job(b.started()),
+        ready(b.failed_job(FIRST, CRASHED, at=b.ago(-3600))),
+        Wanted(("Training", "False"), "attempt 2 is starting", create=(f"Job/{SECOND}",), after=15),
+        id="the clock was set back by an hour -> the pause does not take an hour",
+    ),
+    pytest.param(
+        b.job(b.started()),
+        ready(b.failed_job(FIRST, CRASHED, at=b.ago(-2))),
+        Wanted(("Retrying", "False"), after=7),
+        id="another machine's clock is 2 s ahead -> the pause is kept",
+    ),
+    pytest.param(
+        b.job(b.started(), backoffLimit=0),
         ready(b.failed_job(FIRST, CRASHED)),
         Wanted(("BackoffLimitExceeded", "False"), phase="Failed"),
         id="spec.backoffLimit 0 -> the first failure is the last",
@@ -298,6 +349,18 @@ def test_plan(job: TrainingJob, observed: Observed, wanted: Wanted) -> None:
             id="nothing left of the pod -> the Job's word for it",
         ),
         pytest.param(
+            [JobView(name=FIRST, failed=True, failure=TAKEN_AWAY, finished_at=b.ago(5))],
+            {ReadJob("games", FIRST): None},
+            Wanted(
+                ("Training", "False"),
+                "attempt 2 is starting",
+                create=(f"Job/{SECOND}",),
+                after=15,
+                status={"attempt": 2, "disruptions": 1},
+            ),
+            id="nothing left of an evicted pod -> counted as taken away, by the Job's word",
+        ),
+        pytest.param(
             [b.running_job(FIRST, b.running_pod())],
             {ReadProgress: Unavailable("PodSilent", "10.0.0.1:8080/progress: ReadTimeout")},
             Wanted(("Training", "False"), after=2, status={"progress": PROGRESS.progress.dump()}),
@@ -311,6 +374,32 @@ def test_plan(job: TrainingJob, observed: Observed, wanted: Wanted) -> None:
         ),
         pytest.param(
             [b.running_job(FIRST, b.running_pod())],
+            {ReadProgress: PROGRESS.model_copy(update={"failure": Failure(reason="StoreUnavailable", message="full")})},
+            Wanted(("StoreUnavailable", "False"), "attempt 1 goes on and tries again: full", after=2),
+            id="the trainer cannot store its checkpoints -> said, training goes on",
+        ),
+        pytest.param(
+            [b.running_job(FIRST, created=b.ago(11))],
+            {ReadWarning("games", f"{FIRST}-uid"): "exceeded quota: none, requested: pods=1"},
+            Wanted(("PodRefused", "False"), f"Job {FIRST} cannot create its pod: exceeded quota: none", after=15),
+            id="the Job's pods are refused -> what its Events say",
+        ),
+        pytest.param(
+            [b.running_job(FIRST, b.pod(uid="pod-uid", created_at=b.ago(61)))],
+            {ReadWarning("games", "pod-uid"): 'MountVolume.SetUp failed: secret "a-train-1-store" not found'},
+            Wanted(
+                ("PodNotStarted", "False"), "pod pod-x has not started yet: MountVolume.SetUp failed: secret", after=15
+            ),
+            id="the pod does not start -> what its Events say",
+        ),
+        pytest.param(
+            [b.running_job(FIRST, created=b.ago(11))],
+            {ReadWarning: Unavailable("Forbidden", "events is forbidden")},
+            Wanted(("PodNotCreated", "False"), f"kubectl describe job {FIRST}", after=15),
+            id="Events may not be read -> the general sentence",
+        ),
+        pytest.param(
+            [b.running_job(FIRST, b.running_pod())],
             {EnsureSession: AWAY},
             Wanted(("StoreUnavailable", "False"), "store:9000", "Running", after=5),
             id="store does not answer -> said, asked again after 5 s",
@@ -318,7 +407,7 @@ def test_plan(job: TrainingJob, observed: Observed, wanted: Wanted) -> None:
         pytest.param(
             [b.running_job(FIRST, b.running_pod())],
             {EnsureSession: REFUSED},
-            Wanted(("StoreRefused", "False"), "no such bucket", "Failed", delete=(f"Job/{FIRST}",)),
+            Wanted(("StoreRefused", "False"), "NotImplemented", "Failed", delete=(f"Job/{FIRST}",)),
             id="store refuses for good -> Failed",
         ),
         pytest.param(

@@ -25,6 +25,7 @@ from checkrein.control.requests import AppendHistory, DrawSeed, ReadEvidence, Re
 from checkrein.control.settings import Images, Settings, StoreSettings
 from checkrein.control.stores import Stores
 from checkrein.control.world import World
+from checkrein.judge.assignment import KEYED, is_keyed
 from checkrein.store.decisions.records import EndRecord
 from checkrein.store.install import install
 
@@ -143,7 +144,8 @@ def test_without_a_token_nobody_is_asked(token: Path, replica: Replica, content:
 def test_a_rollout_keeps_its_seed_for_the_life_of_the_process(token: Path) -> None:
     one = world(token)
     seed = ask(one, DrawSeed("uid", "cartpole-2.1"))
-    assert len(bytes.fromhex(seed)) == 16
+    assert is_keyed(seed)
+    assert len(bytes.fromhex(seed.removeprefix(KEYED))) == 16
     assert ask(one, DrawSeed("uid", "cartpole-2.1")) == seed
     others = [ask(one, DrawSeed("uid", "cartpole-2.2")), ask(one, DrawSeed("other", "cartpole-2.1"))]
     assert len({seed, *others, ask(world(token), DrawSeed("uid", "cartpole-2.1"))}) == 4

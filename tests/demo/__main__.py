@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.cluster import node
+from tests.cluster import kind, node
 from tests.cluster.cluster import Cluster, external
 from tests.cluster.install import install
 from tests.cluster.steps import ClusterError
@@ -17,7 +17,7 @@ def main() -> None:
     """The command line."""
     try:
         if sys.argv[1:] == ["down"]:
-            node.down(NODE)
+            (kind if kind.chosen() else node).down(NODE)
         else:
             tell()
     except ClusterError as error:
@@ -65,8 +65,8 @@ def tell() -> None:
 
 
 def bring_up() -> Cluster:
-    """The cluster that CHECKREIN_KUBECONFIG names, else a node on this machine."""
-    return external() or node.up(NODE)
+    """The cluster that CHECKREIN_KUBECONFIG names, else the one of kind where that is asked for, else a node here."""
+    return external() or (kind if kind.chosen() else node).up(NODE)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
-"""Checkrein installed on a real cluster, and a namespace of its own for each test."""
+"""Checkrein installed on a real cluster, a namespace of its own for each test, and what tests of rollouts share."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Seen
-from tests.cluster.install import install
+from tests.cluster.install import install, upgrade
 from tests.e2e.killer import Killer
+from tests.e2e.rollouts import AGENT, Agent
 from tests.e2e.world import World
 
-PROBE_SECONDS = 20
+PROBE_SECONDS = 45
+SETTINGS: Mapping[str, object] = {"timing.probeTimeout": PROBE_SECONDS, "timing.verify": 5}
+Upgrade = Callable[[Mapping[str, object]], None]
 _numbers = itertools.count(1)
 
 
@@ -20,8 +23,14 @@ _numbers = itertools.count(1)
 def checkrein(cluster: Cluster, seen: Seen) -> Cluster:
     """The cluster with MinIO and Checkrein, and a patience with probes that tests can wait for."""
     with seen():
-        install(cluster.kubectl, cluster.images, {"timing.probeTimeout": PROBE_SECONDS, "timing.verify": 5})
+        install(cluster.kubectl, cluster.images, SETTINGS)
     return cluster
+
+
+@pytest.fixture(scope="session")
+def upgraded(checkrein: Cluster) -> Upgrade:
+    """`helm upgrade` of Checkrein with these values beside those of the tests; returns once the new pods serve."""
+    return lambda settings: upgrade(checkrein.kubectl, checkrein.images, {**SETTINGS, **settings})
 
 
 def _world(cluster: Cluster, prefix: str) -> Iterator[World]:
@@ -47,5 +56,25 @@ def shared(checkrein: Cluster) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def killer(checkrein: Cluster) -> Killer:
-    """Kills containers."""
+    """Kills and halts containers."""
     return Killer(checkrein)
+
+
+@pytest.fixture(scope="module")
+def policies(shared: World) -> World:
+    """Three published versions. Their seeds are their own: equal bytes are one object, and another test spoils some."""
+    shared.cartpole()
+    for seed in (11, 12, 13):
+        shared.train(f"job-{seed}", seed=seed)
+        shared.trained(f"job-{seed}")
+    return shared
+
+
+@pytest.fixture
+def agent(policies: World) -> Iterator[Agent]:
+    """A deployment with a strategy that decides by the first version; gone after the test."""
+    made = Agent(policies, f"agent-{next(_numbers)}")
+    made.deploy()
+    made.until(lambda s: s.get("stable") and s.get("readyReplicas") == 2, "deciding")
+    yield made
+    policies.kubectl("delete", AGENT, made.name, "--ignore-not-found")

@@ -2,115 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from tests.cluster.kubectl import KubectlError
-from tests.e2e.traffic import Traffic
-from tests.e2e.world import PATIENCE, SMALL, Object, World
-
-RETURN = {
-    "name": "return",
-    "metric": "return",
-    "role": "Prove",
-    "test": "NonInferior",
-    "margin": {"of": "Range", "value": "0.5"},
-}
-ERRORS = {"name": "errors", "metric": "errors", "test": "NotAbove", "limit": "0.2"}
-CANARY = {"steps": [{"weight": 50, "units": 10}], "gates": [RETURN, ERRORS], "minUnits": 5, "maxDuration": "10m"}
-SHADOWED = 5
-NUMBERS = itertools.count(1)
-FIRST, SECOND, WORSE = "cartpole-1", "cartpole-2", "cartpole-3"
-AGENT = "agentdeployment"
-
-
-@pytest.fixture(scope="module")
-def policies(shared: World) -> World:
-    """Three published versions. Their seeds are their own: equal bytes are one object, and another test spoils some."""
-    shared.cartpole()
-    for seed in (11, 12, 13):
-        shared.train(f"job-{seed}", seed=seed)
-        shared.trained(f"job-{seed}")
-    return shared
-
-
-@dataclass(frozen=True)
-class Agent:
-    """One deployment. Its name is its own: the history in the store goes by it, and outlives the object."""
-
-    world: World
-    name: str
-
-    def deploy(self, version: str = FIRST, **spec: Any) -> None:
-        """As most tests want it."""
-        strategy = {"shadow": {"units": SHADOWED}, "canary": CANARY}
-        base = {"replicas": 2, "auth": {"mode": "None"}, "episodeDeadline": "10s", "strategy": strategy}
-        whole = {"policyVersion": version, "template": {"resources": SMALL}, **base, **spec}
-        self.world.apply("AgentDeployment", self.name, {k: v for k, v in whole.items() if v is not None})
-
-    def patch(self, **spec: Any) -> None:
-        self.world.patch(AGENT, self.name, spec)
-
-    def get(self) -> Object:
-        return self.world.get(AGENT, self.name)
-
-    @property
-    def status(self) -> Object:
-        found: Object = self.get()["status"]
-        return found
-
-    def until(self, holds: Callable[[Object], Any], what: str, seconds: float = PATIENCE) -> Object:
-        """Waits until the status satisfies `holds`; the status."""
-        found: Object = self.world.until(AGENT, self.name, lambda o: bool(holds(o["status"])), what, seconds)["status"]
-        return found
-
-    def stable(self, version: str, seconds: float = PATIENCE) -> Object:
-        return self.until(lambda s: (s.get("stable") or {}).get("name") == version, f"decided by {version}", seconds)
-
-    def progressing(self, status: str, reason: str = "") -> str:
-        return self.world.until_condition(AGENT, self.name, "Progressing", status, reason)
-
-    def canary(self) -> Object:
-        """Waits until the candidate acts for some."""
-        return self.until(lambda s: (s.get("step") or {}).get("kind") == "Canary", "in canary")
-
-    def candidate(self, version: str) -> Object:
-        return self.until(lambda s: (s.get("candidate") or {}).get("name") == version, f"trying {version}")
-
-    def rejected(self, version: str) -> Object:
-        """Waits until a version is rejected; its entry."""
-        found = self.until(lambda s: version in [r["name"] for r in s.get("rejected", ())], f"{version} rejected")
-        return next(r for r in found["rejected"] if r["name"] == version)
-
-    def last_event(self) -> tuple[str, str]:
-        """What the history says last: event and version."""
-        entry = self.status["history"][-1]
-        return entry["event"], entry["policy"]
-
-    def traffic(self, **returns: float) -> Traffic:
-        """Callers; `returns` by version, with an underscore for the hyphen."""
-        return Traffic(self.world, self.name, {k.replace("_", "-"): v for k, v in returns.items()})
-
-
-@pytest.fixture
-def agent(policies: World) -> Iterator[Agent]:
-    """A deployment with a strategy that decides by the first version; gone after the test."""
-    made = Agent(policies, f"agent-{next(NUMBERS)}")
-    made.deploy()
-    made.until(lambda s: s.get("stable") and s.get("readyReplicas") == 2, "deciding")
-    yield made
-    policies.kubectl("delete", AGENT, made.name, "--ignore-not-found")
-
-
-def slow(**change: Any) -> Object:
-    """A strategy whose canary goes on until something happens."""
-    steps = [{"weight": 50, "units": 100_000}]
-    return {"shadow": None, "canary": {**CANARY, "steps": steps, **change}}
+from tests.e2e.rollouts import AGENT, ERRORS, FIRST, RETURN, SECOND, SHADOWED, WORSE, Agent, slow
 
 
 def test_a_good_version_is_shadowed_canaried_and_promoted_and_going_back_is_immediate(agent: Agent) -> None:
@@ -154,7 +51,7 @@ def test_a_person_aborts_and_running_episodes_go_back_to_stable(agent: Agent) ->
         agent.patch(policyVersion=SECOND)
         agent.until(lambda _: traffic.answers[SECOND] > 0, "acting")
         agent.patch(rollout={"abort": {"policyVersion": FIRST, "reason": "not this one"}})
-        time.sleep(1)  # that word is about another version: nothing comes of it
+        agent.heeded()  # that word is about another version: nothing comes of it
         assert agent.status["candidate"]["name"] == SECOND
         agent.patch(rollout={"abort": {"policyVersion": SECOND, "reason": "enough seen"}})
         entry = agent.rejected(SECOND)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.cluster.cluster import Cluster
@@ -86,6 +86,22 @@ class World:
 
         obj = self.until(kind, name, holds, f"{type_}={status} {reason}")
         return str(condition(obj, type_).get("message", ""))
+
+    def until_refused(self, command: Sequence[str], stdin: str, words: str) -> None:
+        """Waits until the API server refuses what kubectl asks, with these words."""
+
+        def refused() -> bool:
+            try:
+                self.kubectl(*command, stdin=stdin)
+            except KubectlError as error:
+                return words in str(error)
+            return False
+
+        wait_until(refused, PATIENCE, otherwise=lambda: ClusterError(f"{command}: not refused with {words!r}"))
+
+    def node(self) -> str:
+        """The name of the cluster's first node."""
+        return self.cluster.kubectl("get", "nodes", "-o", "name").split()[0].removeprefix("node/")
 
     def environment(self, name: str, id_: str, **spec: Any) -> None:
         """An RLEnvironment; ids of `bad/...` run in the image that has them."""

@@ -84,8 +84,8 @@ def test_reads_that_are_refused(runs: Store, key: str, limit: int, kind: type[St
 
 
 @pytest.mark.store
-def test_a_missing_bucket_is_not_found(installation: Buckets) -> None:
-    with pytest.raises(NotFound, match="NoSuchBucket"):
+def test_a_missing_bucket_may_come_back(installation: Buckets) -> None:
+    with pytest.raises(StoreUnavailable, match="NoSuchBucket"):
         installation.store("no-such-bucket").list("")
 
 
@@ -184,6 +184,18 @@ def answering(answer: bytes) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
+
+
+def test_who_must_not_stand_still_gives_up_a_store_that_hangs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # it takes connections, and says nothing
+        place = StoreLocation(endpoint=f"127.0.0.1:{hanging.getsockname()[1]}", secure=False, bucket="bucket")
+        store = Store(place, lambda: StoreCredentials(access_key="a", secret_key="s"), hurried=True)
+        with pytest.raises(StoreUnavailable):
+            store.list("")
+        hanging.setblocking(False)
+        hanging.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # asked once
+            hanging.accept()
 
 
 def response(status: str, content_type: str, length: int, body: bytes) -> bytes:

@@ -30,10 +30,12 @@ def write(path: Path, key: str, expiration: datetime | None) -> None:
 @pytest.mark.parametrize(
     ("lifetime", "elapsed", "key"),
     [
-        pytest.param(timedelta(hours=1), timedelta(minutes=54), "old", id="far from its end, the file is left alone"),
+        pytest.param(timedelta(hours=1), timedelta(seconds=9), "old", id="far from its end, the file is left alone"),
+        pytest.param(timedelta(hours=1), timedelta(seconds=11), "new", id="for some seconds: it may be revoked"),
         pytest.param(timedelta(hours=1), timedelta(minutes=56), "new", id="near its end, it is read again"),
         pytest.param(timedelta(hours=1), timedelta(hours=2), "new", id="after its end, it is read again"),
-        pytest.param(None, timedelta(days=365), "old", id="without an end, it is kept"),
+        pytest.param(None, timedelta(seconds=11), "new", id="without an end, it may be rotated or mended"),
+        pytest.param(None, -timedelta(days=1), "new", id="the clock was set back"),
     ],
 )
 def test_a_session_is_renewed_in_time(tmp_path: Path, lifetime: timedelta | None, elapsed: timedelta, key: str) -> None:
@@ -44,6 +46,16 @@ def test_a_session_is_renewed_in_time(tmp_path: Path, lifetime: timedelta | None
     write(path, "new", START + timedelta(days=1))
     clock.now += elapsed
     assert provider.retrieve().access_key == key
+
+
+def test_a_file_that_is_away_for_a_while_is_not_missed(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "credentials.json"
+    write(path, "old", START + timedelta(hours=1))
+    provider = RenewingProvider(from_file(path), clock)
+    provider.retrieve()
+    path.unlink()
+    clock.now += timedelta(minutes=30)
+    assert provider.retrieve().access_key == "old"
 
 
 def test_until_the_file_is_renewed_the_old_session_is_used(tmp_path: Path) -> None:

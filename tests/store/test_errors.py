@@ -7,6 +7,7 @@ from xml.etree.ElementTree import ParseError
 
 import minio.error
 import pytest
+import urllib3
 import urllib3.exceptions
 from minio.error import InvalidResponseError, S3Error
 
@@ -23,8 +24,9 @@ from checkrein.store.errors import (
 )
 
 
-def s3_error(code: str, message: str = "why") -> S3Error:
-    return S3Error(None, code, message, "/b/k", "request", "host")
+def s3_error(code: str, message: str = "why", status: int | None = None) -> S3Error:
+    response = None if status is None else urllib3.HTTPResponse(status=status)
+    return S3Error(response, code, message, "/b/k", "request", "host")
 
 
 def raised_by(module: object) -> list[type[Exception]]:
@@ -58,7 +60,11 @@ def test_the_walk_finds_the_exceptions() -> None:
     [
         pytest.param(s3_error("NoSuchKey"), NotFound, False, id="no such key"),
         pytest.param(s3_error("NoSuchVersion"), NotFound, False, id="no such version"),
-        pytest.param(s3_error("NoSuchBucket"), NotFound, False, id="no such bucket"),
+        pytest.param(s3_error("NoSuchBucket"), StoreUnavailable, True, id="no bucket: a disk that is not mounted yet"),
+        pytest.param(s3_error("XMinioStorageFull"), StoreUnavailable, True, id="no room"),
+        pytest.param(s3_error("QuotaExceeded"), StoreUnavailable, True, id="no room for this bucket"),
+        pytest.param(s3_error("Novel", status=507), StoreUnavailable, True, id="a code of a server that is in trouble"),
+        pytest.param(s3_error("Novel", status=400), StoreRefused, False, id="a code of a server that refuses"),
         pytest.param(s3_error("PreconditionFailed"), AlreadyExists, False, id="a taken key"),
         pytest.param(s3_error("EntityTooLarge"), TooLarge, False, id="too large for the service"),
         pytest.param(s3_error("AccessDenied"), AccessDenied, True, id="rights are mended elsewhere"),

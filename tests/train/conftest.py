@@ -13,21 +13,29 @@ from typing import Any
 
 import pytest
 import yaml
+from stable_baselines3.common.base_class import BaseAlgorithm
 from tests.cluster.minio import Minio
 
+from checkrein.api.digests import sha256
 from checkrein.api.environment import RLEnvironmentSpec
 from checkrein.api.meta import Model
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import (
     EvaluationTask,
     JobIdentity,
+    ManifestFile,
+    PolicyManifest,
     StoreCredentials,
     StoreLocation,
     TrainingTask,
 )
-from checkrein.api.training import TrainingJobSpec
+from checkrein.api.training import Acting, TrainingJobSpec
 from checkrein.store import buckets, keys
+from checkrein.store.artifacts import LoadedArtifact
 from checkrein.store.client import Store
+from checkrein.train.algorithms import ALGORITHMS
+from checkrein.train.export import OPSET, to_onnx
+from checkrein.train.policy import FILE, Policy
 from checkrein.wrappers.environments import make_environment
 from checkrein.wrappers.spaces import interface
 
@@ -208,3 +216,12 @@ def task(environment: RLEnvironmentSpec, spec: TrainingJobSpec) -> TrainingTask:
         spec=spec,
         store=StoreLocation(endpoint="unused", bucket="unused"),
     )
+
+
+def exported(made: TrainingTask, model: BaseAlgorithm, acting: Acting = "Deterministic") -> tuple[Policy, bytes]:
+    """The policy as an evaluator gets it, and its graph."""
+    name, wrappers = made.spec.algorithm.name, made.environment.wrappers
+    onnx = to_onnx(model, ALGORITHMS[name], made.interface, wrappers)
+    file = ManifestFile(path=FILE, digest=sha256(onnx), size=len(onnx))
+    manifest = PolicyManifest(files=[file], interface=made.interface, algorithm=name, opset=OPSET, acting=acting)
+    return Policy(LoadedArtifact(manifest, {FILE: onnx})), onnx

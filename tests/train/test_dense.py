@@ -24,6 +24,7 @@ CASES = [
     ("tiny/WideDiscrete-v0", "DQN", True, {}),
     ("tiny/BoxBox-v0", "PPO", True, {"use_sde": True}),
     *[(f"tiny/Wide{a}-v0", "A2C", True, {}) for a in ("Discrete", "Box")],
+    *[(f"tiny/{o}Shifted-v0", "QRDQN", o == "Wide", {"n_quantiles": 7}) for o in ("Box", "Wide", "Discrete")],
 ]
 
 
@@ -47,6 +48,7 @@ def test_the_layers_say_what_the_graph_says(case: tuple[str, str, bool, dict[str
         pytest.param("tiny/DictDiscrete-v0", "DQN", id="a Dict, by another algorithm"),
         pytest.param("tiny/BoxBox-v0", "SAC", id="an actor whose actions are squashed"),
         pytest.param("tiny/BoxBox-v0", "TD3", id="likewise, of another algorithm"),
+        pytest.param("tiny/BoxDiscrete-v0", "RecurrentPPO", id="a network that remembers"),
     ],
 )
 def test_of_other_networks_there_are_no_layers(id_: str, algorithm: str) -> None:

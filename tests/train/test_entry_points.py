@@ -80,19 +80,22 @@ def test_a_killed_trainer_goes_on_from_its_newest_good_checkpoint(make_job: Any)
     assert ended.report["failure"]["reason"] == "Terminated"
     assert not ended.report["failure"]["permanent"]
     saved = ended.report["checkpoint"]["step"]
-    assert saved == ended.report["progress"]["steps"]
+    assert saved % 512 == 0, "where a run that nobody ends has one too"
     assert any(f"/2/train/checkpoints/{saved:012d}/manifest.json" in key for key in job.written())
 
 
-def test_a_resumed_job_ends_with_the_policy_of_one_that_was_never_interrupted(make_job: Any) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "suspended"])
+def test_a_resumed_job_ends_with_the_policy_of_one_that_was_never_interrupted(
+    make_job: Any, how: signal.Signals
+) -> None:
     whole = long_job(make_job, 4096).train().end()
     assert whole.code == 0, whole.log
 
     job = long_job(make_job, 4096)
     first = job.train(attempt=1)
     first.read_until("checkpoint of step 2048")
-    first.process.kill()
-    first.end()
+    first.process.send_signal(how)
+    assert first.end().code != 0
     resumed = job.train(attempt=2).end()
     assert resumed.code == 0, resumed.log
     assert "resuming from step" in resumed.log
@@ -106,15 +109,6 @@ def test_a_trainer_that_cannot_start_says_why_and_that_no_attempt_will(make_job:
     assert ended.report["failure"]["reason"] == "InvalidHyperparameters"
     assert "did you mean n_steps" in ended.report["failure"]["message"]
     assert "manifest" not in ended.report
-
-
-def test_a_store_that_is_away_is_worth_another_attempt(make_job: Any) -> None:
-    job = make_job(environment("tiny/BoxDiscrete-v0"), job_spec())
-    task = job.training()
-    away = task.model_copy(update={"store": task.store.model_copy(update={"endpoint": "127.0.0.1:9"})})
-    ended = job.start("trainer", away).end()
-    assert ended.code == 1
-    assert ended.report["failure"]["reason"] == "StoreUnavailable"
 
 
 def test_the_evaluator_has_nothing_of_what_trained() -> None:

@@ -9,19 +9,23 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.base_class import BaseAlgorithm
 from tests.train import tinyenvs
 from tests.train.conftest import environment, job_spec, task
 
 from checkrein.api.tasks import TrainingTask
 from checkrein.train.algorithms import ALGORITHMS
-from checkrein.train.export import predict, to_onnx, verify
+from checkrein.train.export import to_onnx
 from checkrein.train.failures import Failed
 from checkrein.train.learning import Seams, Stop, learn
 from checkrein.train.model import build
 from checkrein.train.observations import gather
 from checkrein.train.policy import inputs
+from checkrein.train.verification import predict, verify
 
+LSTM: dict[str, Any] = {"lstm_hidden_size": 8}
+QUANTILES: dict[str, Any] = {"n_quantiles": 5}
 CASES = [
     *[(f"tiny/{o}{a}-v0", "PPO", False, {}) for o, a in product(tinyenvs.OBSERVATIONS, tinyenvs.ACTIONS)],
     *[(f"tiny/{o}{a}-v0", "DQN", False, {}) for o, a in product(tinyenvs.OBSERVATIONS, ("Discrete", "Shifted"))],
@@ -39,11 +43,23 @@ CASES = [
     ("tiny/BoxTable-v0", "SAC", False, {}),
     ("tiny/BoxTable-v0", "TD3", False, {"noise_std": 0.5}),
     ("tiny/BoxNumber-v0", "DDPG", False, {"noise_std": 0.5}),
+    *[(f"tiny/{o}Discrete-v0", "QRDQN", False, QUANTILES) for o in ("Box", "Dict", "Planes")],
+    ("tiny/ShiftedShifted-v0", "QRDQN", False, QUANTILES),
+    ("tiny/WideDiscrete-v0", "QRDQN", True, {}),
+    *[(f"tiny/{o}Box-v0", "TQC", False, QUANTILES) for o in ("Box", "MultiBinary", "Camera", "Dict")],
+    ("tiny/WideBox-v0", "TQC", True, {"n_critics": 3}),
+    ("tiny/BoxTable-v0", "TQC", False, {"use_sde": True}),
+    *[(f"tiny/Box{a}-v0", "RecurrentPPO", False, LSTM) for a in ("Box", "Discrete", "Shifted", "MultiDiscrete")],
+    *[(f"tiny/{o}Discrete-v0", "RecurrentPPO", False, LSTM) for o in tinyenvs.OBSERVATIONS],
+    *[(f"tiny/Wide{a}-v0", "RecurrentPPO", True, {"n_lstm_layers": 2, **LSTM}) for a in ("Discrete", "Box")],
+    ("tiny/BoxBox-v0", "RecurrentPPO", True, {"enable_critic_lstm": False, **LSTM}),
+    ("tiny/BoxBox-v0", "RecurrentPPO", True, {"enable_critic_lstm": False, "shared_lstm": True, **LSTM}),
     ("Pendulum-v1", "TD3", True, {"noise_type": "ornstein-uhlenbeck", "noise_std": 0.1}),
 ]
 
 
-FEW: dict[str, dict[str, Any]] = {"PPO": {"n_steps": 32, "batch_size": 32, "n_epochs": 2}, "A2C": {}}
+SHORT = {"n_steps": 32, "batch_size": 32, "n_epochs": 2}
+FEW: dict[str, dict[str, Any]] = {"PPO": SHORT, "A2C": {}, "RecurrentPPO": SHORT}
 OFF_POLICY = {"learning_starts": 16, "batch_size": 32, "buffer_size": 1000}
 
 
@@ -70,18 +86,46 @@ def test_acts_like_the_library(case: tuple[str, str, bool, dict[str, Any]]) -> N
     verify(onnx, model, made.interface, observations)
     outputs = run(onnx, made, observations)
     name = made.spec.algorithm.name
-    assert ("value" in outputs) is (name != "SAC"), "whose critics count entropy"
+    assert ("value" in outputs) is (name not in ("SAC", "TQC")), "whose critics count entropy"
     assert outputs.get("value", np.zeros(100)).shape == (100,)
-    expected_scores = {"DQN": {"q_values"}, "PPO": {"logits"}, "A2C": {"logits"}}.get(name, set())
+    expected_scores = {"q_values"} if name in ("DQN", "QRDQN") else {"logits"} if name in FEW else set()
     if made.interface.action.type == "Box" and expected_scores:
-        expected_scores = {"mean"} if case[3] else {"mean", "log_std"}
-    assert outputs.keys() - {"action", "value"} == expected_scores
+        expected_scores = {"mean"} if "use_sde" in case[3] else {"mean", "log_std"}
+    scores = {output for output in outputs if not output.startswith("next_state.")}
+    assert scores - {"action", "value"} == expected_scores
+    states = 0 if name != "RecurrentPPO" else 4 if case[3].get("enable_critic_lstm", True) else 2
+    assert outputs.keys() - scores == {f"next_state.{i}" for i in range(states)}
 
 
 def run(onnx: bytes, made: TrainingTask, observations: list[Any]) -> dict[str, Any]:
+    """All outputs, at an episode's start."""
     session = onnxruntime.InferenceSession(onnx)
     names = [o.name for o in session.get_outputs()]
-    return dict(zip(names, session.run(None, inputs(made.interface.observation, observations)), strict=True))
+    feeds = inputs(made.interface.observation, observations)
+    states = [port for port in session.get_inputs() if port.name.startswith("state.")]
+    feeds |= {port.name: np.zeros((len(observations), *port.shape[1:]), np.float32) for port in states}
+    return dict(zip(names, session.run(None, feeds), strict=True))
+
+
+@pytest.mark.parametrize("own", [{}, {"enable_critic_lstm": False}, {"enable_critic_lstm": False, "shared_lstm": True}])
+def test_what_a_recurrent_network_remembers_is_what_the_library_does(own: dict[str, Any]) -> None:
+    """Over an episode, heads and all: the library's own forward pass, in which nothing of ours has a part."""
+    made, model = trained("tiny/WideBox-v0", "RecurrentPPO", True, {**LSTM, "n_lstm_layers": 2, **own})
+    session = onnxruntime.InferenceSession(to_onnx(model, ALGORITHMS["RecurrentPPO"], made.interface))
+    names = [o.name for o in session.get_outputs()]
+    normalizer, policy = model.get_vec_normalize_env(), model.policy
+    scale = np.sqrt(normalizer.ret_rms.var + normalizer.epsilon)
+    theirs = RNNStates(*[(torch.zeros(2, 1, 8), torch.zeros(2, 1, 8))] * 2)
+    ours = {p.name: np.zeros((1, 2, 8), np.float32) for p in session.get_inputs() if p.name.startswith("state.")}
+    for observation in gather(made.environment, 20, seed=3):
+        feeds = inputs(made.interface.observation, [observation]) | ours
+        outputs = dict(zip(names, session.run(None, feeds), strict=True))
+        ours = {name: outputs[f"next_{name}"] for name in ours}
+        seen = policy.obs_to_tensor(normalizer.normalize_obs(observation[None]))[0]
+        with torch.no_grad():
+            mean, value, _, theirs = policy(seen, theirs, torch.zeros(1), deterministic=True)
+        assert outputs["mean"] == pytest.approx(mean.numpy(), abs=1e-5)
+        assert outputs["value"] == pytest.approx(value.numpy().ravel() * scale, rel=1e-4, abs=1e-5)
 
 
 def test_actions_are_executable_and_of_one_row_too() -> None:
@@ -154,5 +198,5 @@ def scale_up(model: BaseAlgorithm, factor: float) -> None:
 
 def test_the_library_s_actions_are_told_as_the_environment_executes_them() -> None:
     made, model = trained("tiny/ShiftedShifted-v0", "PPO", False, {})
-    actions = predict(model, made.interface, gather(made.environment, 50, seed=3))
+    actions, _ = predict(model, made.interface, gather(made.environment, 50, seed=3))
     assert set(actions.tolist()) <= {5, 6, 7}

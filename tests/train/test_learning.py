@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from tests.train.conftest import environment, job_spec, task
+from tests.train.conftest import environment, exported, job_spec, task
 
 from checkrein.api.tasks import TrainingTask
 from checkrein.train.algorithms import ALGORITHMS
 from checkrein.train.evaluation import evaluate
-from checkrein.train.export import predict
 from checkrein.train.failures import Failed
 from checkrein.train.learning import Seams, Stop, learn
 from checkrein.train.model import build, start_over
-from checkrein.train.policy import Turn
 from checkrein.train.seeds import evaluation_seeds
 from checkrein.train.state import Files, capture, restore
 
@@ -32,19 +29,18 @@ A2C_QUICK = {"n_steps": 8, "learning_rate": 0.003, "gamma": 0.0}
 CONTINUOUS_QUICK = {"learning_starts": 200, "gamma": 0.0, "learning_rate": 0.003, "batch_size": 64, "train_freq": 2}
 SAC_QUICK = CONTINUOUS_QUICK | {"ent_coef": 0.05}
 TD3_QUICK = CONTINUOUS_QUICK | {"noise_std": 0.3}
-ON_POLICY = ("PPO", "A2C")
+QRDQN_QUICK = DQN_QUICK | {"n_quantiles": 10, "exploration_fraction": 0.5}
+TQC_QUICK = SAC_QUICK | {"n_quantiles": 10}
+RECURRENT_QUICK = {
+    "n_steps": 16,
+    "batch_size": 128,
+    "n_epochs": 10,
+    "learning_rate": 0.01,
+    "gamma": 0.0,
+    "lstm_hidden_size": 16,
+}
+ON_POLICY = ("PPO", "A2C", "RecurrentPPO")
 EVERY = 200
-
-
-class Trained:
-    """Acts like the library's policy."""
-
-    def __init__(self, made: TrainingTask, model: BaseAlgorithm) -> None:
-        self.made, self.model = made, model
-
-    def act(self, turns: Sequence[Turn]) -> Any:
-        space, observations = self.made.interface.action, [turn.observation for turn in turns]
-        return predict(self.model, self.made.interface, observations).astype(space.dtype)
 
 
 def endless() -> Seams:
@@ -67,6 +63,9 @@ def endless() -> Seams:
         pytest.param("SAC", "tiny/BoxBox-v0", 1500, SAC_QUICK, id="SAC"),
         pytest.param("TD3", "tiny/BoxBox-v0", 2500, TD3_QUICK, id="TD3"),
         pytest.param("DDPG", "tiny/BoxBox-v0", 2500, TD3_QUICK, id="DDPG"),
+        pytest.param("QRDQN", "tiny/DiscreteDiscrete-v0", 1500, QRDQN_QUICK, id="QRDQN"),
+        pytest.param("TQC", "tiny/BoxBox-v0", 1500, TQC_QUICK, id="TQC"),
+        pytest.param("RecurrentPPO", "tiny/Recall-v0", 6000, RECURRENT_QUICK, id="RecurrentPPO, what was seen before"),
     ],
 )
 def test_learns_a_task_with_a_known_answer(name: str, id_: str, steps: int, hyperparameters: Any) -> None:
@@ -76,13 +75,14 @@ def test_learns_a_task_with_a_known_answer(name: str, id_: str, steps: int, hype
     )
     model = build(made)
     learn(model, steps, endless())
-    played = evaluate(made.environment, Trained(made, model), evaluation_seeds("u", 1, 50))
+    played = evaluate(made.environment, exported(made, model)[0], evaluation_seeds("u", 1, 50))
     assert sum(played.returns) / 50 >= 3.8
     assert set(played.lengths) == {4}
 
 
 CONTINUOUS = {"learning_starts": 50, "batch_size": 32, "train_freq": 4, "buffer_size": 300}
 BROWNIAN = {"noise_type": "ornstein-uhlenbeck", "noise_std": 0.5}
+RECURRENT = {"n_steps": 16, "batch_size": 32, "n_epochs": 2, "lstm_hidden_size": 8}
 RESUMED = [
     pytest.param("PPO", {"n_steps": 16, "batch_size": 32, "n_epochs": 2}, False, id="PPO"),
     pytest.param(
@@ -97,6 +97,11 @@ RESUMED = [
     pytest.param("SAC", {**CONTINUOUS, "learning_rate": "lin_0.001"}, True, id="SAC, normalised, schedule"),
     pytest.param("SAC", {**CONTINUOUS, "use_sde": True, "ent_coef": 0.1}, False, id="SAC, state-dependent noise"),
     pytest.param("TD3", {**CONTINUOUS, "noise_std": 0.2, "policy_delay": 3}, True, id="TD3, normalised, noise"),
+    pytest.param("QRDQN", {"learning_starts": 50, "target_update_interval": 70}, True, id="QRDQN, normalised"),
+    pytest.param("TQC", {**CONTINUOUS, "top_quantiles_to_drop_per_net": 1}, True, id="TQC, normalised"),
+    pytest.param("TQC", {**CONTINUOUS, "use_sde": True, "ent_coef": 0.1}, False, id="TQC, state-dependent noise"),
+    pytest.param("RecurrentPPO", {**RECURRENT, "learning_rate": "lin_0.01"}, True, id="RecurrentPPO, normalised"),
+    pytest.param("RecurrentPPO", {**RECURRENT, "enable_critic_lstm": False}, False, id="RecurrentPPO, one LSTM"),
     pytest.param("DDPG", {**CONTINUOUS, **BROWNIAN, "n_steps": 3}, False, id="DDPG, 3 steps, noise that remembers"),
 ]
 
@@ -105,7 +110,7 @@ RESUMED = [
 def test_resuming_at_any_checkpoint_ends_as_if_never_interrupted(
     name: str, hyperparameters: Any, normalize: bool
 ) -> None:
-    continuous = name in ("SAC", "TD3", "DDPG") or hyperparameters.get("use_sde")
+    continuous = name in ("SAC", "TD3", "DDPG", "TQC") or hyperparameters.get("use_sde")
     id_ = "tiny/WideBox-v0" if continuous else "tiny/WideDiscrete-v0"
     assert_resumes(id_, name, hyperparameters, normalize)
 

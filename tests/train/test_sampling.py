@@ -7,37 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.train import tinyenvs
-from tests.train.conftest import environment, job_spec, task
+from tests.train.conftest import environment, exported, job_spec, task
 from tests.train.test_export import run, trained
 
-from checkrein.api.digests import sha256
-from checkrein.api.tasks import ManifestFile, PolicyManifest, TrainingTask
-from checkrein.api.training import Acting
-from checkrein.store.artifacts import LoadedArtifact
-from checkrein.train.algorithms import ALGORITHMS
 from checkrein.train.evaluation import evaluate
-from checkrein.train.export import OPSET, to_onnx
 from checkrein.train.failures import Failed
 from checkrein.train.model import build
 from checkrein.train.observations import gather
-from checkrein.train.policy import FILE, Policy, Turn
+from checkrein.train.policy import Turn
 from checkrein.train.seeds import acting_generator
 from checkrein.wrappers.environments import make_environment
 
 DRAWS = 4000
 
 
-def policy(made: TrainingTask, model: Any, acting: Acting) -> tuple[Policy, bytes]:
-    onnx = to_onnx(model, ALGORITHMS["PPO"], made.interface)
-    file = ManifestFile(path=FILE, digest=sha256(onnx), size=len(onnx))
-    manifest = PolicyManifest(files=[file], interface=made.interface, algorithm="PPO", opset=OPSET, acting=acting)
-    return Policy(LoadedArtifact(manifest, {FILE: onnx})), onnx
-
-
 @pytest.mark.parametrize("action", tinyenvs.ACTIONS)
 def test_every_action_drawn_can_be_executed(action: str) -> None:
     made, model = trained(f"tiny/Box{action}-v0", "PPO", False, {})
-    acting, _ = policy(made, model, "Stochastic")
+    acting, _ = exported(made, model, "Stochastic")
     env = make_environment(made.environment)
     observations = gather(made.environment, 50, seed=3)
     actions = acting.act([Turn(o, acting_generator(i)) for i, o in enumerate(observations)])
@@ -46,7 +33,7 @@ def test_every_action_drawn_can_be_executed(action: str) -> None:
 
 def test_discrete_actions_are_as_frequent_as_the_network_says() -> None:
     made, model = trained("tiny/BoxShifted-v0", "PPO", False, {})
-    acting, onnx = policy(made, model, "Stochastic")
+    acting, onnx = exported(made, model, "Stochastic")
     observation = gather(made.environment, 1, seed=3)[0]
     logits = run(onnx, made, [observation])["logits"][0].astype(np.float64)
     wanted = np.exp(logits) / np.exp(logits).sum()
@@ -58,7 +45,7 @@ def test_discrete_actions_are_as_frequent_as_the_network_says() -> None:
 def test_continuous_actions_have_the_mean_and_the_spread_that_the_network_says() -> None:
     made, model = trained("tiny/BoxBox-v0", "PPO", False, {})
     model.policy.log_std.data[:] = -3.0
-    acting, onnx = policy(made, model, "Stochastic")
+    acting, onnx = exported(made, model, "Stochastic")
     observation = gather(made.environment, 1, seed=3)[0]
     mean = run(onnx, made, [observation])["mean"][0]
     actions = np.array(acting.act([Turn(observation, acting_generator(i)) for i in range(DRAWS)]))[:, 0]
@@ -68,11 +55,11 @@ def test_continuous_actions_have_the_mean_and_the_spread_that_the_network_says()
 
 def test_an_episode_does_not_depend_on_what_is_played_beside_it() -> None:
     made, model = trained("tiny/WideDiscrete-v0", "PPO", True, {})
-    acting, _ = policy(made, model, "Stochastic")
+    acting, _ = exported(made, model, "Stochastic")
     seeds = list(range(2**30, 2**30 + 30))
     together = evaluate(made.environment, acting, seeds).returns
     assert together == [evaluate(made.environment, acting, [seed]).returns[0] for seed in seeds]
-    certain, _ = policy(made, model, "Deterministic")
+    certain, _ = exported(made, model, "Deterministic")
     assert together != evaluate(made.environment, certain, seeds).returns
 
 

@@ -15,12 +15,13 @@ from checkrein.api.tasks import EvaluationResults, TrainingTask
 from checkrein.api.wrappers import client_digest
 from checkrein.store import artifacts
 from checkrein.train.algorithms import ALGORITHMS
-from checkrein.train.export import predict, to_onnx, verify
+from checkrein.train.export import to_onnx
 from checkrein.train.learning import Seams, Stop, learn
 from checkrein.train.model import build
 from checkrein.train.observations import gather
 from checkrein.train.policy import inputs
 from checkrein.train.stacking import as_learnt
+from checkrein.train.verification import predict, verify
 from checkrein.wrappers.environments import make_environment, make_for_learning
 
 FLATTEN: dict[str, Any] = {"at": "Policy", "flatten": {}}
@@ -100,7 +101,7 @@ def test_a_graph_that_forgets_would_be_noticed() -> None:
     made, model, onnx = trained("tiny/BoxBox-v0", "PPO", [STACK], False)
     observations = gather(made.environment, 40, seed=3)
     session, wrappers = onnxruntime.InferenceSession(onnx), made.environment.wrappers
-    expected, states = predict(model, made.interface, observations, wrappers), np.zeros((80, 6), np.float32)
+    expected, states = predict(model, made.interface, observations, wrappers)[0], np.zeros((80, 6), np.float32)
     for remembered in (states, as_learnt(made.interface.observation, wrappers, observations)[1]["state.0"]):
         feeds = inputs(made.interface.observation, observations) | {"state.0": remembered}
         found = session.run(["action"], feeds)[0]

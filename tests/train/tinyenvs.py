@@ -73,6 +73,26 @@ class Bright(Echo):
         return bool(self.seen.mean() > 128)
 
 
+class Recall(Echo):
+    """Action 1 is paid in the episodes whose first observation was 1; the later ones, all 2, say nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(spaces.Discrete(3), spaces.Discrete(2))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.told = self.seen = int(self.np_random.integers(2))
+        return self.seen, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        outcome = super().step(action)
+        self.seen = 2
+        return self.seen, *outcome[1:]
+
+    def wanted(self) -> bool:
+        return bool(self.told)
+
+
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "Box": spaces.Box(-3.0, 5.0, (3,), np.float32),
     "Wide": spaces.Box(-1e3, 3e3, (2, 2), np.float64),
@@ -111,6 +131,7 @@ for observation in OBSERVATIONS:
             kwargs={"observation": OBSERVATIONS[observation], "action": ACTIONS[action]},
         )
 gymnasium.register("tiny/Bright-v0", Bright)
+gymnasium.register("tiny/Recall-v0", Recall)
 NUMBER = spaces.Box(-1.0, 3.0, (), np.float32)
 gymnasium.register("tiny/BoxNumber-v0", Echo, kwargs={"observation": OBSERVATIONS["Box"], "action": NUMBER})
 gymnasium.register("tiny/BoxTable-v0", Echo, kwargs={"observation": OBSERVATIONS["Box"], "action": TABLE})

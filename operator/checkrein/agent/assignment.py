@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from checkrein.agent.episodes import Episode
@@ -18,7 +18,7 @@ from checkrein.agent.policies import key
 from checkrein.agent.state import State
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.strategy import Strategy
-from checkrein.judge.assignment import Arm, Unit, arms, is_shadowed, of_client, shape
+from checkrein.judge.assignment import Arm, Unit, arms, is_keyed, is_shadowed, of_client, opened, shape
 
 SILENT_SECONDS = 60.0
 SILENT_PAUSES = 10
@@ -82,10 +82,12 @@ class Running:
 
 
 class Assigner:
-    """Assigns starts. `stream` names the replica's log; empty while that is not open."""
+    """Assigns starts. `stream` names the replica's log; empty while that is not open. `key` tells arms by a published
+    seed; while it is empty nobody is assigned by one."""
 
-    def __init__(self, state: State, stream: Callable[[], str]) -> None:
+    def __init__(self, state: State, stream: Callable[[], str], key: Callable[[], bytes] = bytes) -> None:
         self._state = state
+        self._key = key
         self._stream = stream
         self._word: AgentDeployment | None = None
         self._plan = NO_PLAN
@@ -99,7 +101,12 @@ class Assigner:
         """As the last word has it."""
         word = self._state.word
         if word is not self._word:
-            self._word, self._plan, self._shadowed = word, planned(word) if word else NO_PLAN, {}
+            plan = planned(word) if word else NO_PLAN
+            if is_keyed(plan.seed):
+                if not (key := self._key()):
+                    return NO_PLAN  # asked again: it is on its way
+                plan = replace(plan, seed=opened(plan.seed, key))
+            self._word, self._plan, self._shadowed = word, plan, {}
         return self._plan
 
     def start(self, now: float, caller: str) -> Start:

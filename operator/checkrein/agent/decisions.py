@@ -52,7 +52,7 @@ class Decider:
         self._clock = clock
         self._parts = parts
         self.scribe = Scribe(journal, agent_id, parts)
-        self.assigner = Assigner(state, lambda: journal.stream)
+        self.assigner = Assigner(state, lambda: journal.stream, lambda: tokens.assignment_key)
         self.shadow = Shadow(state, tokens, journal, parts, metrics, agent_id)
         self._told = Told()
         self._memory = Memory(tokens, replica)

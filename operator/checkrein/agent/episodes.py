@@ -64,6 +64,11 @@ class Tokens:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Episode).decode
 
+    @property
+    def assignment_key(self) -> bytes:
+        """By which arms are told; empty while there is none."""
+        return self._keyring.assignment
+
     def start(self, now: float, arm: str = "stable", unit: str = "", policy: str = "") -> Episode:
         """A new episode before its first decision, as it was assigned; `policy` is a key, empty for who acts now.
 

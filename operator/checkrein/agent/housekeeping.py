@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from checkrein.agent.decisions import Decider
-from checkrein.agent.keyring import Keyring, read
+from checkrein.agent.keyring import Keyring, read, read_assignment
 from checkrein.agent.state import State
 from checkrein.api.deployment import Override
 
@@ -37,7 +37,7 @@ class Reins:
 def renew(keyring: Keyring, folder: Path) -> None:
     """Take in the keys as they are mounted now; those at hand stay where that fails."""
     try:
-        keyring.replace(read(folder))
+        keyring.replace(read(folder), read_assignment(folder))
     except (OSError, ValueError) as error:
         log.warning("token keys cannot be read anew, those at hand stay: %s", error)
 

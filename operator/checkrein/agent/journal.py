@@ -92,6 +92,11 @@ class Journal:
         return self._next - 1
 
     @property
+    def waiting_bytes(self) -> int:
+        """Sealed on the disk, and not in the store yet."""
+        return self._shipper.waiting_bytes
+
+    @property
     def store_reason(self) -> str:
         """Why the store gets nothing, while that is so: decisions and durability do not suffer."""
         return self._shipper.reason

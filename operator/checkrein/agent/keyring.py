@@ -17,11 +17,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from checkrein.api.tasks import TOKEN_KEY_FILE, TOKEN_KEY_SETTLES
+from checkrein.api.tasks import ASSIGNMENT_KEY_FILE, TOKEN_KEY_FILE, TOKEN_KEY_SETTLES
 
 KEY_BYTES = 32
 KEY_ID_BYTES = 4
 FIRST = Path(TOKEN_KEY_FILE).name
+ASSIGNMENT = Path(ASSIGNMENT_KEY_FILE).name
 
 
 class Mac:
@@ -74,18 +75,20 @@ class Key:
 
 
 class Keyring:
-    """The keys at hand. `current` seals, every key opens."""
+    """The keys at hand. `current` seals, every key opens; `assignment` tells arms, empty while there is none."""
 
-    def __init__(self, keys: list[Key], clock: Callable[[], float]) -> None:
+    def __init__(self, keys: list[Key], clock: Callable[[], float], assignment: bytes = b"") -> None:
         self._clock = clock
-        self.replace(keys)
+        self.assignment = assignment
+        self.replace(keys, assignment)
 
-    def replace(self, keys: list[Key]) -> None:
-        """Take in the keys as they are now. Raises ValueError where there is none."""
+    def replace(self, keys: list[Key], assignment: bytes = b"") -> None:
+        """Take in the keys as they are now; an assignment key that was there stays. Raises ValueError without keys."""
         if not keys:
             raise ValueError("the token key's folder holds no key; the operator puts them into the Secret")
         self._keys = sorted(keys, key=lambda key: key.made)
         self._by_id = {key.id: key for key in keys}
+        self.assignment = assignment or self.assignment
 
     def find(self, key_id: bytes) -> Key | None:
         """The key of this id."""
@@ -101,6 +104,14 @@ class Keyring:
 def read(folder: Path) -> list[Key]:
     """The keys in a folder. Raises OSError, ValueError on a key that is too short."""
     return [_key(file) for file in sorted(folder.iterdir()) if file.name.isdigit() or file.name == FIRST]
+
+
+def read_assignment(folder: Path) -> bytes:
+    """The key by which replicas and operator tell arms; empty where it is not there yet."""
+    try:
+        return (folder / ASSIGNMENT).read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _key(file: Path) -> Key:

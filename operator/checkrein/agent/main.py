@@ -26,7 +26,7 @@ from checkrein.agent.evidence import EvidenceDesk
 from checkrein.agent.housekeeping import Reins
 from checkrein.agent.issuer import Gatekeeper
 from checkrein.agent.journal import Identity, Journal
-from checkrein.agent.keyring import Keyring, read
+from checkrein.agent.keyring import Keyring, read, read_assignment
 from checkrein.agent.limits import Limiter
 from checkrein.agent.loader import Loader
 from checkrein.agent.management import Management
@@ -55,8 +55,8 @@ class Replica:
         self.state = State(clock)
         task = chosen.task
         self._api_server = connect(chosen.api_server, chosen.service_account)
-        self._keyring = Keyring(read(chosen.token_keys), clock)
-        self._journal = _journal(chosen)
+        self._keyring = Keyring(read(chosen.token_keys), clock, read_assignment(chosen.token_keys))
+        self._journal = _journal(chosen, metrics)
         self._limiter = Limiter()
         parts = Parts()
         self._decider = Decider(
@@ -72,7 +72,7 @@ class Replica:
         )
         self._reins = Reins(self.state, self._decider)
         resolver = Resolver(self._api_server, task.namespace)
-        store = Store.from_file(task.store, chosen.credentials)
+        store = Store.from_file(task.store, chosen.credentials, metrics.store.observe)
         self._loader = Loader(self.state, partial(policies.load, store), resolver.pointer, rng)
         self._watcher = Watcher(self._api_server, task.namespace, task.name, self._heard, contact, rng)
         self._gatekeeper = Gatekeeper(self._api_server, task.namespace)
@@ -136,9 +136,9 @@ class Replica:
         self._loader.reconcile()
 
 
-def _journal(chosen: Settings) -> Journal:
+def _journal(chosen: Settings, metrics: Metrics) -> Journal:
     task = chosen.task
-    store = Store.from_file(task.decisions, chosen.credentials) if task.decisions else None
+    store = Store.from_file(task.decisions, chosen.credentials, metrics.store.observe) if task.decisions else None
     # By uid: a claim that outlived its deployment may meet a namesake.
     return Journal(chosen.log / task.uid, Identity(f"{task.namespace}/{task.name}", chosen.pod, chosen.pod_uid), store)
 

@@ -93,13 +93,18 @@ class Management:
         metrics.keep(policy.name for policy in policies)
         metrics.loaded.set(len(policies))
         metrics.epoch.set(self._state.acting_epoch)
-        metrics.overridden.set(self._state.override() is not None)
+        override = self._state.override()
+        metrics.overridden.set(override is not None)
+        metrics.override_ends.set(override.until.timestamp() if override and override.until else 0)
+        metrics.ready.set(self._state.ready)
+        first = next(iter(self._state.choices(override, self._state.acting)), None)
+        metrics.acts(first.policy.name if first and first.policy else "", first.regime if first else "")
         metrics.watch_age.set(self._contact.age())
-        for rule, count in self._state.drivers.failures().items():
-            metrics.shield_errors.labels(rule).set(count)
+        metrics.counted.shield_errors = dict(self._state.drivers.failures())
         metrics.log_healthy.set(self._journal.healthy)
         metrics.log_storing.set(not self._journal.store_reason)
-        metrics.log_lost.set(self._journal.lost)
+        metrics.counted.log_lost = self._journal.lost
+        metrics.log_waiting.set(self._journal.waiting_bytes)
         for place, lag in zip(("disk", "store"), self._journal.lag(), strict=True):
             metrics.log_lag.labels(place).set(lag)
         return generate_latest(metrics.registry)

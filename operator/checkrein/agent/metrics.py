@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from checkrein.agent.execution import Execution
+from checkrein.store.metering import StoreMetrics
 
 # Seconds. A decision takes tens of microseconds; what lies above a millisecond is already worth a look.
 LATENCY_BUCKETS = (
@@ -55,9 +58,6 @@ class Metrics:
             **common,
         )
         self._shielded = Counter("shielded", "Actions that the shield changed or stopped.", ["rule"], **common)
-        self.shield_errors = Gauge(
-            "shield_errors", "Evaluations of a rule's expression that failed, by rule.", ["rule"], **common
-        )
         self.limited = Counter("limited", "Requests for more decisions than spec.limits grants.", **common)
         self.unexplored = Counter(
             "unexplored", "Explorations given up because the log could not be made durable.", **common
@@ -71,14 +71,27 @@ class Metrics:
             **common,
         )
         self._length = Histogram("episode_decisions", "Decisions in an episode.", buckets=LENGTH_BUCKETS, **common)
+        self.ready = Gauge("ready", "1 while callers should come here.", **common)
+        self._acting = Gauge(
+            "acting", "1 for the policy that decides now, and why it does.", ["policy", "regime"], **common
+        )
         self.loaded = Gauge("policies_loaded", "Policies in memory.", **common)
         self.epoch = Gauge("epoch", "Epoch of the deployment that is acted on.", **common)
         self.overridden = Gauge("overridden", "1 while a person decides who acts.", **common)
+        self.override_ends = Gauge(
+            "override_ends_timestamp_seconds",
+            "When the override ends by itself, Unix time; 0 where there is none, or it has no end.",
+            **common,
+        )
         self.watch_age = Gauge("watch_age_seconds", "Since the API server was last heard.", **common)
         self.log_healthy = Gauge("log_healthy", "1 while the decision log can be written.", **common)
         self.log_lag = Gauge("log_lag_records", "Records that are not yet there.", ["place"], **common)
         self.log_storing = Gauge("log_storing", "1 while the store takes the decision log.", **common)
-        self.log_lost = Gauge("log_lost_records", "Records that could not be kept; each gap is in the log.", **common)
+        self.log_waiting = Gauge("log_waiting_bytes", "On the disk, sealed, and not in the store yet.", **common)
+        self.counted = Counted()
+        self.registry.register(self.counted)
+        self.store = StoreMetrics(self.registry)
+        ProcessCollector(registry=self.registry)
         self._shadow = Counter(
             "shadow", "Decisions that were offered to a candidate in the shadow, by outcome.", ["outcome"], **common
         )
@@ -111,6 +124,12 @@ class Metrics:
             self._latency.remove(name)
             self._explored.remove(name)
 
+    def acts(self, policy: str, regime: str) -> None:
+        """Who decides now; empty words where nobody does."""
+        self._acting.clear()
+        if regime:
+            self._acting.labels(policy, regime).set(1)
+
     def shielded(self, rule: str) -> None:
         """A rule changed or stopped an action."""
         if (counter := self._rules.get(rule)) is None:
@@ -136,6 +155,25 @@ class Metrics:
 def _regimes(policy: str) -> tuple[str, ...]:
     """In which capacities a policy may act, or an action that was fixed beforehand."""
     return POLICY_REGIMES if policy else FIXED_REGIMES
+
+
+class Counted(Collector):
+    """Counters that others keep: they are read when Prometheus asks."""
+
+    def __init__(self) -> None:
+        self.shield_errors: dict[str, int] = {}
+        self.log_lost = 0
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """As Prometheus asks."""
+        errors = CounterMetricFamily(
+            "checkrein_agent_shield_errors", "Evaluations of a rule's expression that failed, by rule.", labels=["rule"]
+        )
+        for rule, count in sorted(self.shield_errors.items()):
+            errors.add_metric([rule], count)
+        yield errors
+        lost = "Records that could not be kept; each gap is in the log."
+        yield CounterMetricFamily("checkrein_agent_log_lost_records", lost, value=self.log_lost)
 
 
 class Contact:

@@ -10,12 +10,12 @@ from typing import Literal, get_args
 
 from checkrein.api.spaces import Interface
 
-AlgorithmName = Literal["PPO", "A2C", "DQN", "SAC", "TD3", "DDPG"]
+AlgorithmName = Literal["PPO", "A2C", "DQN", "SAC", "TD3", "DDPG", "QRDQN", "TQC", "RecurrentPPO"]
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What the planner needs to know of an algorithm (Stable-Baselines3, documentation, "RL Algorithms")."""
+    """What the planner needs to know of an algorithm (documentation of Stable-Baselines3 and sb3-contrib)."""
 
     name: AlgorithmName
     actions: frozenset[str]
@@ -34,6 +34,10 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("SAC", actions=frozenset({"Box"}), undrawable="SAC's distribution, squashed by tanh, cannot be told"),
         Algorithm("TD3", actions=frozenset({"Box"}), undrawable="TD3 has no distribution to draw from"),
         Algorithm("DDPG", actions=frozenset({"Box"}), undrawable="DDPG has no distribution to draw from"),
+        Algorithm("QRDQN", actions=frozenset({"Discrete"}), undrawable="QRDQN has no distribution to draw from"),
+        Algorithm("TQC", actions=frozenset({"Box"}), undrawable="TQC's distribution, squashed by tanh, cannot be told"),
+        # sb3-contrib 2.9.2 names MultiBinary too, and fails at the first gradient step.
+        Algorithm("RecurrentPPO", actions=frozenset({"Box", "Discrete", "MultiDiscrete"})),
     )
 }
 assert set(ALGORITHMS) == set(get_args(AlgorithmName))

@@ -36,7 +36,8 @@ from checkrein.api.rollout import (
 from checkrein.api.rules import fixed, rule, validations
 from checkrein.api.shield import Shield
 from checkrein.api.spaces import Interface
-from checkrein.api.strategy import RolloutWords, Strategy
+from checkrein.api.strategy import Strategy
+from checkrein.api.words import RolloutWords
 
 Caller = Annotated[str, StringConstraints(max_length=320, pattern=r"^system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+$")]
 

@@ -37,6 +37,10 @@ class Part(Model):
     objective: float = 0.0
     late_reward: float = Field(default=0.0, description="Told by a reporter, each outcome once.")
     late_cost: float = 0.0
+    outcomes: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="By id, reward and cost of those in these sums: told at two replicas it counts once.",
+    )
     final: bool = Field(default=False, description="A reporter said that nothing more will follow.")
     decided: int = 0
     failed: int = Field(default=0, description="Decisions that the episode's policy could not take.")

@@ -13,6 +13,9 @@ OWNER_NAME = f"{GROUP}/name"
 OWNER_UID = f"{GROUP}/uid"
 COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+# Kueue's, set by a person on a TrainingJob and passed on to its Jobs.
+QUEUE = "kueue.x-k8s.io/queue-name"
+QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 
 
 def labels(component: str, kind: str, name: str, uid: str) -> dict[str, str]:
@@ -52,7 +55,7 @@ def credentials(job: str) -> str:
 
 
 def agent(name: str) -> str:
-    """StatefulSet, Service, ServiceAccount, Role and RoleBinding of an AgentDeployment."""
+    """StatefulSet, its budget of disruptions, Service, ServiceAccount, Role and RoleBinding of an AgentDeployment."""
     return f"{name}-agent"
 
 
@@ -62,7 +65,7 @@ def agent_pods(name: str) -> str:
 
 
 def token_key(name: str) -> str:
-    """Secret with the key that authenticates episode tokens."""
+    """Secret with the keys that authenticate episode tokens, and the one by which arms are told."""
     return f"{name}-agent-token"
 
 

@@ -64,7 +64,9 @@ class RolloutStatus(Model):
     """One try of one candidate."""
 
     id: Annotated[str, StringConstraints(max_length=63)] = Field(description="Candidate and number of the try.")
-    seed: Annotated[str, StringConstraints(max_length=64)] = Field(description="Of the assignment.")
+    seed: Annotated[str, StringConstraints(max_length=64)] = Field(
+        description="The published part of the assignment's seed; a key in a Secret tells arms."
+    )
     attempt: Count = Field(default=1, description="Tries of this candidate here, this one included; gates spend alpha.")
     began: AwareDatetime = Field(description="When it began.")
     idle_seconds: Annotated[int, Field(ge=0, le=2**53)] = Field(
@@ -129,6 +131,16 @@ class ReviewPair(Model):
     answered: bool = Field(default=False, description="Somebody has compared it.")
 
 
+class WatchedStatus(Model):
+    """How stable does against its own record in one respect."""
+
+    metric: Literal["errors", "cost"] = Field(description="What is watched.")
+    baseline: DecimalString | None = Field(default=None, description="Mean of its record.")
+    recent: DecimalString | None = Field(default=None, description="Mean lately.")
+    evidence: DecimalString | None = Field(default=None, description="Of the change detector; it alarms at 1/alpha.")
+    state: State = Field(default="", description="Of the detector, for the operator.")
+
+
 class WatchStatus(Model):
     """How stable does against its own record since its promotion."""
 
@@ -137,6 +149,9 @@ class WatchStatus(Model):
     recent: DecimalString | None = Field(default=None, description="Mean return lately.")
     evidence: DecimalString | None = Field(default=None, description="Of the change detector; it alarms at 1/alpha.")
     state: State = Field(default="", description="Of the detector, for the operator.")
+    others: list[WatchedStatus] = Field(
+        default_factory=list, max_length=2, description="Errors and costs, as far as there is a record of them."
+    )
     scored_at: AwareDatetime | None = Field(default=None, description="When evidence last changed anything here.")
 
 

@@ -18,10 +18,12 @@ from checkrein.api.training import CheckpointStatus, Progress, TrainingJobSpec
 
 TASK_VARIABLE = "CHECKREIN_TASK"
 CREDENTIALS_FILE = "/var/run/checkrein/store/credentials.json"
+AUTHORITIES = "ca.crt"  # beside the credentials, where the store's certificate has an authority of its own
 # A folder: each key is a file named by the Unix time of its making.
 TOKEN_KEYS = "/var/run/checkrein/token"  # noqa: S105 - a path
 TOKEN_KEY_FILE = f"{TOKEN_KEYS}/key"  # made before keys were rotated; counts as the oldest
 TOKEN_KEY_SETTLES = 600  # seconds after its making until every replica has a key
+ASSIGNMENT_KEY_FILE = f"{TOKEN_KEYS}/assignment"  # never replaced: it tells arms for as long as a rollout takes
 LOG_DIRECTORY = "/var/lib/checkrein/log"
 REPORT_FILE = "/dev/termination-log"
 REPORT_LIMIT = 4096
@@ -37,6 +39,10 @@ class StoreLocation(Model):
 
     endpoint: str
     secure: bool = True
+    private_authority: bool = Field(
+        default=False,
+        description="Its certificate is checked against `ca.crt` beside the credentials, and by nothing else.",
+    )
     region: str = "us-east-1"
     bucket: str
     read_prefix: Prefix = ""
@@ -101,6 +107,7 @@ class TrainingProgress(Model):
 
     progress: Progress
     checkpoint: CheckpointStatus | None = None
+    failure: Failure | None = Field(default=None, description="What does not work now and is tried again.")
 
 
 class TrainingReport(Model):

@@ -142,7 +142,7 @@ class Publish(Model):
     ] = Field(description="NAME. The number is the next one that this name never had.")
 
 
-MUTABLE: Final = ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
+MUTABLE: Final = ("suspend", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
 
 
 def _fix_the_rest(schema: dict[str, Any]) -> None:
@@ -151,7 +151,7 @@ def _fix_the_rest(schema: dict[str, Any]) -> None:
 
 
 class TrainingJobSpec(Model):
-    """Immutable after creation, but for backoffLimit, activeDeadlineSeconds, ttlSecondsAfterFinished."""
+    """Immutable after creation, but for suspend, backoffLimit, activeDeadlineSeconds, ttlSecondsAfterFinished."""
 
     model_config = ConfigDict(json_schema_extra=_fix_the_rest)
 
@@ -171,11 +171,17 @@ class TrainingJobSpec(Model):
     )
     publish: Publish
     template: PodTemplate = PodTemplate()
+    suspend: bool = Field(
+        default=False,
+        description="True: nothing runs. A running pod ends at a checkpoint, and training goes on from there later, to "
+        "the same end; no attempt is counted.",
+    )
     backoff_limit: Annotated[int, Field(ge=0, le=100)] = Field(
         default=3, description="Failed attempts after which the job fails."
     )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
-        default=None, description="Seconds from the first attempt's start after which the job fails."
+        default=None,
+        description="Seconds from the first attempt's start after which the job fails; anew after each suspension.",
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
         default=None,
@@ -222,11 +228,18 @@ class TrainingJobStatus(Model):
     """Written by the operator."""
 
     observed_generation: Count | None = Field(default=None, description=OBSERVED_GENERATION)
-    phase: Literal["Pending", "Running", "Evaluating", "Publishing", "Succeeded", "Failed"] = Field(
+    phase: Literal["Pending", "Running", "Suspended", "Evaluating", "Publishing", "Succeeded", "Failed"] = Field(
         default="Pending", description="For people; programs read the conditions."
     )
     attempt: Count = Field(default=0, description="Number of the latest attempt; the first is 1.")
-    start_time: ShortText | None = Field(default=None, description="When the first attempt began.")
+    disruptions: Count = Field(
+        default=0,
+        description="Attempts that the cluster ended (eviction, drain, preemption, a lost node). They do not count "
+        "towards spec.backoffLimit.",
+    )
+    start_time: ShortText | None = Field(
+        default=None, description="When the first attempt began; after a suspension, when the job went on."
+    )
     completion_time: ShortText | None = Field(default=None, description="When the job succeeded or failed.")
     progress: Progress | None = None
     checkpoint: CheckpointStatus | None = None

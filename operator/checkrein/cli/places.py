@@ -36,6 +36,7 @@ def add_location(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--prefix", default=PREFIX, help="only what lies below it (default: %(default)s)")
     where.add_argument("--region", default="us-east-1", help="default: %(default)s")
     where.add_argument("--insecure", action="store_true", help="plain HTTP")
+    where.add_argument("--ca-bundle", type=Path, help="PEM file: who vouches for the store (default: the system's)")
     where.add_argument(
         "--credentials",
         type=Path,
@@ -70,7 +71,7 @@ def store_source(options: argparse.Namespace, environ: Mapping[str, str] = os.en
         endpoint=options.endpoint, secure=not options.insecure, region=options.region, bucket=options.bucket
     )
     read = from_file(options.credentials) if options.credentials else _from_environment(environ)
-    return StoreSource(Store(location, read), options.prefix)
+    return StoreSource(Store(location, read, options.ca_bundle), options.prefix)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Callable[[], StoreCredentials]:

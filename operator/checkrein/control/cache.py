@@ -1,4 +1,4 @@
-"""What the watches have told: the newest known state of every object, and who owns whom."""
+"""What the watches have told: the newest known state of every object, as far as it is read, and who owns whom."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from checkrein.api.names import OWNER_UID
+from checkrein.control.slim import slim
 
 Raw = dict[str, Any]
 
@@ -31,6 +32,9 @@ class Cache:
         self._objects: defaultdict[tuple[str, str], dict[str, Raw]] = defaultdict(dict)
         self._children: defaultdict[str, set[Key]] = defaultdict(set)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._objects.values()))
+
     def put(self, obj: Raw) -> bool:
         """Remember; False where this version is known already, or older than the known one."""
         key = key_of(obj)
@@ -38,7 +42,7 @@ class Cache:
         if known and _is_not_newer(obj, known):
             return False
         self.remove(key)
-        self._objects[key.kind, key.namespace][key.name] = obj
+        self._objects[key.kind, key.namespace][key.name] = slim(obj)
         if owner := obj["metadata"].get("labels", {}).get(OWNER_UID):
             self._children[owner].add(key)
         return True
@@ -56,9 +60,20 @@ class Cache:
         """The newest known state."""
         return self._objects[key.kind, key.namespace].get(key.name)
 
+    def knows(self, key: Key, uid: str, version: str) -> bool:
+        """Whether this version of the object, or a newer one, is known."""
+        known = self.get(key)
+        about = {"kind": key.kind, "metadata": {"uid": uid, "resourceVersion": version}}
+        return known is not None and _is_not_newer(about, known)
+
     def in_namespace(self, kind: str, namespace: str) -> list[Raw]:
         """All objects of a kind in a namespace, by name."""
         return [obj for _, obj in sorted(self._objects[kind, namespace].items())]
+
+    def objects(self, kind: str) -> list[Raw]:
+        """All objects of a kind. Another thread may ask: it gets what was there at one moment of each namespace."""
+        known = list(self._objects.items())
+        return [obj for (of, _), objects in known if of == kind for obj in list(objects.values())]
 
     def children(self, uid: str, kind: str = "") -> list[Raw]:
         """Objects that carry this owner's uid, by key."""

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 from kubernetes.aio import client
 
 from checkrein.api.meta import bounded
+from checkrein.control import metrics
+from checkrein.control.children import held_by
 from checkrein.control.kinds import KINDS, Kind
 
 Raw = dict[str, Any]
 FIELD_MANAGER = "checkrein"
 TIMEOUT_SECONDS = 30
+PAGE = 250
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+TERMINATING = "NamespaceTerminating"  # a cause that says more than its reason, Forbidden
+NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Listed(msgspec.Struct, rename="camel"):
+    """What a list of metadata says of one object, as far as it is read: most of such a list is managedFields."""
+
+    name: str
+    uid: str
+    resource_version: str
+    namespace: str = ""
+
+
+class _Item(msgspec.Struct):
+    metadata: Listed
+
+
+class _Metadata(msgspec.Struct):
+    items: list[_Item]
 
 
 class ApiError(Exception):
     """The API server refused, or did not answer (status 0)."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status} {reason}: {message}")
+        super().__init__(f"{status} {reason}: {bounded(message)}")
         self.status = status
         self.reason = reason
         self.message = bounded(message)
@@ -53,6 +77,13 @@ class NameTaken(ApiError):  # noqa: N818 - says what happened
         return False
 
 
+class BeingDeleted(NameTaken):
+    """An object of that name is on its way out, and is kept from going."""
+
+    def __init__(self, kind: str, name: str, held: str) -> None:
+        ApiError.__init__(self, 409, "BeingDeleted", f"{kind} {name} {held}")
+
+
 class Cluster:
     """Verbs on objects, by kind, namespace and name."""
 
@@ -70,20 +101,34 @@ class Cluster:
                 return None
             raise
 
-    async def list(self, kind: Kind, label_selector: str = "", namespace: str = "") -> list[Raw]:
-        """All objects of the kind, in one namespace or all, in pages."""
-        items: list[Raw] = []
-        query = {"limit": "500", **({"labelSelector": label_selector} if label_selector else {})}
+    async def list(
+        self, kind: Kind, label_selector: str = "", namespace: str = "", field_selector: str = ""
+    ) -> Sequence[Raw]:
+        """All objects of the kind, in one namespace or all."""
+        pages = self.pages(kind, label_selector, namespace, field_selector)
+        return [item async for page in pages for item in page]
+
+    async def pages(
+        self, kind: Kind, label_selector: str = "", namespace: str = "", field_selector: str = ""
+    ) -> AsyncIterator[Sequence[Raw]]:
+        """The same page by page: nobody has to hold all of them at once."""
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        query = {"limit": str(PAGE), **{name: selector for name, selector in selectors.items() if selector}}
         while True:
             page = await self._call("GET", kind.path(namespace), query=query)
-            items += page["items"]
-            token = page["metadata"].get("continue")
-            if not token:
-                return items
+            yield page["items"]
+            if not (token := page["metadata"].get("continue")):
+                return
             query["continue"] = token
 
+    async def list_metadata(self, kind: Kind, label_selector: str = "", namespace: str = "") -> Sequence[Listed]:
+        """Who is there, in one namespace or all, in one consistent list. Newer API servers answer it from memory."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+        data = await self._send("GET", kind.path(namespace), query=query, accept=NAMES_ONLY)
+        return [item.metadata for item in msgspec.json.decode(data, type=_Metadata).items]
+
     async def create(self, obj: Mapping[str, Any]) -> None:
-        """Create; where it exists, meet it. Raises NameTaken where it is not this owner's, ApiError."""
+        """Create; where it exists, meet it. Raises NameTaken (another's), BeingDeleted, ApiError."""
         kind, meta = KINDS[obj["kind"]], obj["metadata"]
         try:
             await self._call(
@@ -95,15 +140,14 @@ class Cluster:
             existing = await self.get(kind.kind, meta["namespace"], meta["name"])
             if existing is None:  # it went away in between: the next pass creates it
                 raise
-            if not is_same_work(existing, obj):
-                raise NameTaken(kind.kind, meta["name"]) from error
+            _meet(existing, obj)
 
     async def apply(self, obj: Mapping[str, Any]) -> None:
-        """Server-side apply of a whole object. Raises NameTaken where it is not this owner's, ApiError."""
+        """Server-side apply of a whole object. Raises NameTaken (another's), BeingDeleted, ApiError."""
         kind, meta = KINDS[obj["kind"]], obj["metadata"]
         existing = await self.get(kind.kind, meta["namespace"], meta["name"])
-        if existing and not is_same_work(existing, obj):
-            raise NameTaken(kind.kind, meta["name"])
+        if existing:
+            _meet(existing, obj)
         await self._apply(kind.path(meta["namespace"], meta["name"]), dict(obj))
 
     async def make(self, obj: Mapping[str, Any]) -> Raw:
@@ -160,8 +204,22 @@ class Cluster:
         body: Raw | None = None,
         content_type: str = "application/json",
     ) -> Raw:
+        data = await self._send(method, path, query=query, body=body, content_type=content_type)
+        found: Raw = json.loads(data)
+        return found
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Raw | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
         seconds = TIMEOUT_SECONDS if method == "GET" or self._fence is None else min(TIMEOUT_SECONDS, self._fence())
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         request = await self._api.param_serialize(
             method,
             path,
@@ -170,22 +228,29 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
+        code, begun = 0, time.perf_counter()
         try:
             response = await self._api.call_api(*request, _request_timeout=seconds)
             data: bytes = await response.read()  # type: ignore[no-untyped-call]
+            code = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
-        return _parse(response.status, data)
+        finally:
+            metrics.API_REQUESTS.labels(method, code).inc()
+            metrics.API_SECONDS.labels(method).observe(time.perf_counter() - begun)
+        if code >= 400:
+            raise _refusal(code, data)
+        return data
 
 
-def _parse(status: int, data: bytes) -> Raw:
+def _refusal(status: int, data: bytes) -> ApiError:
     try:
         body: Raw = json.loads(data)
     except ValueError:
         body = {"message": data[:200].decode(errors="replace")}
-    if status >= 400:
-        raise ApiError(status, body.get("reason", "Unknown"), body.get("message", "no message"))
-    return body
+    causes = {cause.get("reason") for cause in (body.get("details") or {}).get("causes") or ()}
+    reason = TERMINATING if TERMINATING in causes else body.get("reason", "Unknown")
+    return ApiError(status, reason, body.get("message", "no message"))
 
 
 def without_empty_maps(value: Any) -> Any:
@@ -193,6 +258,15 @@ def without_empty_maps(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_empty_maps(member) for key, member in value.items() if member != {}}
     return [without_empty_maps(member) for member in value] if isinstance(value, list) else value
+
+
+def _meet(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises BeingDeleted or NameTaken where the existing object cannot stand for the wanted one."""
+    kind, name = wanted["kind"], wanted["metadata"]["name"]
+    if held := held_by(existing):
+        raise BeingDeleted(kind, name, held)
+    if not is_same_work(existing, wanted):
+        raise NameTaken(kind, name)
 
 
 def is_same_work(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -52,12 +52,14 @@ class Transition:
     message: str
 
 
-_SILENT = frozenset({"Stalled", "Failed"})  # say again what Ready and Complete say
+_SILENT = frozenset({"Stalled", "Failed", "Suspended"})  # say again what Ready and Complete say
 # Not True for these reasons is as it should be; for all others it is bad news.
 _IN_ORDER = frozenset(
     {
         "Probing",
         "Training",
+        "Suspended",
+        "Queued",
         "Evaluating",
         "Publishing",
         "Complete",

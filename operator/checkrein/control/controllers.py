@@ -16,6 +16,8 @@ from checkrein.control import environment, policy, rollout
 from checkrein.control.cache import Cache, Key, Raw, key_of
 from checkrein.control.children import JobView, job_view, pod_view
 from checkrein.control.plan import Planner
+from checkrein.control.queue import Place
+from checkrein.control.reconciled import read, readable
 from checkrein.control.settings import Settings
 from checkrein.control.training import planner as training
 from checkrein.control.training.state import Observed as TrainingObserved
@@ -53,7 +55,7 @@ def _observe_environment(env: RLEnvironment, scope: Scope) -> environment.Observ
 def _observe_training(job: TrainingJob, scope: Scope) -> TrainingObserved:
     raw = scope.cache.get(Key("RLEnvironment", job.metadata.namespace, job.spec.environment_ref.name))
     return TrainingObserved(
-        environment=RLEnvironment.model_validate(raw) if raw else None,
+        environment=read(RLEnvironment, raw) if raw else None,
         jobs=_jobs(job.metadata.uid, scope),
         settings=scope.settings,
         cluster=scope.cluster,
@@ -61,20 +63,25 @@ def _observe_training(job: TrainingJob, scope: Scope) -> TrainingObserved:
 
 
 def _observe_policy(version: PolicyVersion, scope: Scope) -> policy.Observed:
-    raw = scope.cache.in_namespace("AgentDeployment", version.metadata.namespace)
-    return policy.Observed(deployments=[AgentDeployment.model_validate(r) for r in raw], settings=scope.settings)
+    """Only those that name it are read whole: there may be a thousand."""
+    name, agents = version.metadata.name, scope.cache.in_namespace("AgentDeployment", version.metadata.namespace)
+    naming = readable(AgentDeployment, (raw for raw in agents if name in _named_by(raw)))
+    return policy.Observed(deployments=naming, settings=scope.settings)
 
 
 def _observe_agent(agent: AgentDeployment, scope: Scope) -> rollout.Observed:
     children = scope.cache.children(agent.metadata.uid)
     namespace = agent.metadata.namespace
-    named = {name: scope.cache.get(Key("PolicyVersion", namespace, name)) for name in rollout.names_observed(agent)}
-    versions = {name: PolicyVersion.model_validate(raw) for name, raw in sorted(named.items()) if raw}
-    trained_in = {version.spec.environment.name for version in versions.values()}
-    environments = {name: scope.cache.get(Key("RLEnvironment", namespace, name)) for name in sorted(trained_in)}
+
+    def named(kind: str, names: Iterable[str]) -> list[Raw]:
+        found = (scope.cache.get(Key(kind, namespace, name)) for name in sorted(names))
+        return [obj for obj in found if obj]
+
+    versions = readable(PolicyVersion, named("PolicyVersion", rollout.names_observed(agent)))
+    environments = readable(RLEnvironment, named("RLEnvironment", {v.spec.environment.name for v in versions}))
     return rollout.Observed(
-        versions=versions,
-        environments={name: RLEnvironment.model_validate(raw) for name, raw in environments.items() if raw},
+        versions={version.metadata.name: version for version in versions},
+        environments={environment.metadata.name: environment for environment in environments},
         children={(c["kind"], c["metadata"]["name"]): c for c in children},
         pods=[pod_view(c) for c in children if c["kind"] == "Pod"],
         settings=scope.settings,
@@ -88,6 +95,14 @@ CONTROLLERS: dict[str, Controller] = {
     "PolicyVersion": Controller(PolicyVersion, "Verified", _observe_policy, policy.plan),
     "AgentDeployment": Controller(AgentDeployment, "Progressing", _observe_agent, rollout.plan),
 }
+
+ORDER = ("AgentDeployment", "PolicyVersion", "RLEnvironment", "TrainingJob")
+"""Whose turns come first: what acts, what it acts by, what others wait for, what takes hours anyway."""
+
+
+def place(key: Key) -> Place:
+    """Where an object stands in line."""
+    return Place(ORDER.index(key.kind), key.namespace)
 
 
 def concerned(obj: Raw, cache: Cache) -> Iterable[Key]:
@@ -112,7 +127,8 @@ def concerned(obj: Raw, cache: Cache) -> Iterable[Key]:
             key_of(agent) for agent in cache.in_namespace("AgentDeployment", namespace) if name in _named_by(agent)
         )
     elif kind == "AgentDeployment":
-        yield from _policies_of(AgentDeployment.model_validate(obj), cache)
+        for agent in readable(AgentDeployment, [obj]):
+            yield from _policies_of(agent, cache)
 
 
 def _judged_in(namespace: str, environment: str, cache: Cache) -> Iterable[Key]:
@@ -129,7 +145,8 @@ def _named_by(agent: Raw) -> set[str | None]:
     spec, status = agent["spec"], agent.get("status", {})
     reserve = (spec.get("fallback") or {}, spec.get("override") or {})
     reference = (spec.get("strategy") or {}).get("reference")
-    acted = {(status.get("stable") or {}).get("name"), *(entry.get("from") for entry in status.get("history", ()))}
+    pointers = {(status.get(pointer) or {}).get("name") for pointer in ("stable", "candidate")}
+    acted = {*pointers, *(entry.get("from") for entry in status.get("history", ()))}
     return {spec["policyVersion"], reference, *(part.get("policyVersion") for part in reserve), *acted}
 
 

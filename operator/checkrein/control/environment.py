@@ -12,10 +12,11 @@ from checkrein.api.environment import RLEnvironment, RLEnvironmentStatus
 from checkrein.api.tasks import ProbeReport
 from checkrein.control.children import JobView, last_words, parse_report
 from checkrein.control.conditions import Writer
-from checkrein.control.fresh import ended
+from checkrein.control.fresh import ended, trouble
 from checkrein.control.plan import Answers, Plan, Reference, Unavailable
 from checkrein.control.settings import Settings
 from checkrein.control.workloads import jobs
+from checkrein.control.workloads.pods import excess
 
 LOOK_AGAIN = timedelta(seconds=15)
 
@@ -36,6 +37,11 @@ def plan(environment: RLEnvironment, observed: Observed, answers: Answers, now: 
     if _is_settled(environment):
         return Plan(delete=stale)
     job = observed.jobs.get(name)
+    if job is None and (too_much := excess(environment.spec)):
+        message = f"spec.source.gymnasium.kwargs: the spec has {too_much}; put what is large into the image"
+        status = write.put(environment.status, "Ready", False, "TaskTooLarge", message, phase="Failed")
+        status = write.put(status, "Stalled", True, "TaskTooLarge", "probed again when the spec changes")
+        return Plan(status=status, delete=stale)
     if job is None:
         status = write.put(
             environment.status, "Ready", False, "Probing", "the probe pod is being created", phase="Probing"
@@ -47,7 +53,8 @@ def plan(environment: RLEnvironment, observed: Observed, answers: Answers, now: 
         job = ended(job, environment.metadata.namespace, answers)
     except Unavailable:
         return Plan(after=LOOK_AGAIN)
-    return Plan(status=_judge(environment, job, write), delete=stale, after=None if job.finished else LOOK_AGAIN)
+    kept = trouble(job, environment.metadata.namespace, answers, now)
+    return Plan(status=_judge(environment, job, kept, write), delete=stale, after=None if job.finished else LOOK_AGAIN)
 
 
 def _is_settled(environment: RLEnvironment) -> bool:
@@ -58,14 +65,16 @@ def _is_settled(environment: RLEnvironment) -> bool:
     return ended is not None and ended.status == "True" and ended.observed_generation == environment.metadata.generation
 
 
-def _judge(environment: RLEnvironment, job: JobView, write: Writer) -> RLEnvironmentStatus:
+def _judge(
+    environment: RLEnvironment, job: JobView, kept: tuple[str, str] | None, write: Writer
+) -> RLEnvironmentStatus:
     status = environment.status
     report = parse_report(ProbeReport, job.pod.report) if job.pod else None
     if job.succeeded and report and report.failure is None and report.interface:
         return _ready(environment, job, report, write)
     if job.finished:
         return _stalled(status, job, report, write)
-    reason, message = job.problem(write.now) or ("Probing", "the probe pod is checking the environment")
+    reason, message = kept or ("Probing", "the probe pod is checking the environment")
     return write.put(status, "Ready", False, reason, message, phase="Probing")
 
 

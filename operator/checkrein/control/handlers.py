@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory  # kopf.operator takes one
 
 from checkrein.control import metrics
 from checkrein.control.cache import Key
 from checkrein.control.kinds import CHILD_SELECTOR, CHILDREN, OWN, Kind
 from checkrein.control.reconciler import Reconciler
+
+WORKER_SECONDS = 0.2
+"""kopf's task for an object lives on for so long after an event, with the whole object; a list makes thousands."""
 
 
 class _NoProgress(kopf.ProgressStorage):
@@ -40,12 +44,20 @@ class _NoDiffBase(kopf.DiffBaseStorage):
         return None
 
 
+class NoMemories(ResourceMemories):
+    """kopf keeps 2 KB for each object for what we do not use (daemons, indices, retries): it forgets at once."""
+
+    async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **{**options, "ephemeral": True})
+
+
 def settings() -> kopf.OperatorSettings:
     """kopf with everything switched off but watching."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.peering.standalone = True
     chosen.scanning.disabled = True
+    chosen.queueing.idle_timeout = WORKER_SECONDS
     chosen.persistence.progress_storage = _NoProgress()
     chosen.persistence.diffbase_storage = _NoDiffBase()
     for kind in CHILDREN:

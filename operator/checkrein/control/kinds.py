@@ -39,6 +39,7 @@ CHILDREN = (
     Kind("Job", "batch", "v1", "jobs"),
     Kind("Pod", "", "v1", "pods"),
     Kind("StatefulSet", "apps", "v1", "statefulsets"),
+    Kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets"),
     Kind("Service", "", "v1", "services"),
     Kind("ServiceAccount", "", "v1", "serviceaccounts"),
     Kind("Role", "rbac.authorization.k8s.io", "v1", "roles"),
@@ -48,5 +49,6 @@ SECRET = Kind("Secret", "", "v1", "secrets")
 EVENT = Kind("Event", "events.k8s.io", "v1", "events")
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 NAMESPACE = Kind("Namespace", "", "v1", "namespaces")
-KINDS = {k.kind: k for k in (*OWN, *CHILDREN, SECRET, EVENT, LEASE, NAMESPACE)}
+DEFINITION = Kind("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
+KINDS = {k.kind: k for k in (*OWN, *CHILDREN, SECRET, EVENT, LEASE, NAMESPACE, DEFINITION)}
 CHILD_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"

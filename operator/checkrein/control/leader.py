@@ -48,6 +48,11 @@ class Leader:
             raise NotLeading
         return left
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process may act."""
+        return self._election.left(self._clock()) > 0
+
     async def acquire(self) -> None:
         """Returns once this process leads."""
         while True:

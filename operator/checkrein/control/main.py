@@ -7,9 +7,12 @@ import logging
 import os
 import random
 import secrets
+import signal
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +23,28 @@ from kubernetes.aio import client, config
 from pydantic import ValidationError
 
 from checkrein.api.tasks import CREDENTIALS_FILE
-from checkrein.control import account, handlers, server
+from checkrein.control import account, handlers, metrics, server
 from checkrein.control.cache import Cache, Key
-from checkrein.control.cluster import Cluster
-from checkrein.control.controllers import Scope
+from checkrein.control.cluster import ApiError, Cluster
+from checkrein.control.controllers import Scope, place
+from checkrein.control.definitions import Definitions
 from checkrein.control.leader import Leader
 from checkrein.control.queue import WorkQueue
 from checkrein.control.reconciler import Reconciler, run
 from checkrein.control.requests import ReadProgress
+from checkrein.control.resource_metrics import Resources
 from checkrein.control.resync import resync, resync_forever
 from checkrein.control.settings import Settings, load
 from checkrein.control.stores import Stores
 from checkrein.control.world import World
 
 WORKERS = 16
+TENANT_WORKERS = 8
+"""One namespace's objects that are worked on at once: its slow store or silent pods leave workers for the others."""
+THREADS = 4 * WORKERS
+"""For questions to the store: a pass asks some side by side, and nobody's wait for another one's."""
+RETRY_SECONDS = 1.0
+API_PAUSE_SECONDS = 2.0
 # kopf would ask the system who runs it, and the user of a restricted pod has no name.
 IDENTITY: Any = "checkrein-operator"
 CREDENTIALS_VARIABLE = "CHECKREIN_CREDENTIALS"
@@ -57,21 +68,65 @@ def main() -> None:
 
 
 async def _operate(settings: Settings) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
     try:
         config.load_incluster_config()  # type: ignore[no-untyped-call]
     except config.ConfigException:
         await config.load_kube_config()  # type: ignore[no-untyped-call]
     async with client.ApiClient() as api, httpx.AsyncClient(trust_env=False) as http:
+        definitions, filled = Definitions(Cluster(api), settings.resync_seconds), asyncio.Event()
+        resources, port = Resources(Cache(), lambda: False), int(os.environ.get(PORT_VARIABLE, server.PORT))
+
+        def missing() -> str:
+            return definitions.problem or ("" if filled.is_set() else "the caches are being filled")
+
+        # Alive from the start: while it waits for the API server, the kubelet must not take it for dead.
+        tasks = [
+            asyncio.create_task(_live(api, http, settings, definitions, filled, resources)),
+            asyncio.create_task(server.serve(missing, resources.exposition, port)),
+        ]
+        await _first_to_end(tasks)
+
+
+async def _live(
+    api: client.ApiClient,
+    http: httpx.AsyncClient,
+    settings: Settings,
+    definitions: Definitions,
+    filled: asyncio.Event,
+    resources: Resources,
+) -> None:
+    """Work whenever the CRDs fit, each time from the start: what was seen under other ones counts for nothing."""
+    name = await _cluster_name(Cluster(api))
+    stores = Stores(settings, name, Path(os.environ.get(CREDENTIALS_VARIABLE, CREDENTIALS_FILE)))
+    token = account.from_file(Path(os.environ.get(TOKEN_VARIABLE, account.TOKEN_FILE)))
+    while True:
+        filled.clear()
+        await definitions.fit()
         leader = _leader(api)
         cluster = Cluster(api, leader.fence if leader else None)
-        name = await _cluster_name(cluster)
-        stores = Stores(settings, name, Path(os.environ.get(CREDENTIALS_VARIABLE, CREDENTIALS_FILE)))
-        token = account.from_file(Path(os.environ.get(TOKEN_VARIABLE, account.TOKEN_FILE)))
         world = World(cluster, stores, http, {ReadProgress: settings.progress_seconds}, token)
         scope = Scope(Cache(), settings, name)
-        queue: WorkQueue[Key] = WorkQueue(time.monotonic, random.Random())  # noqa: S311 - jitter
-        reconciler = Reconciler(scope, queue, cluster, world)
-        await _together(reconciler, scope, cluster, settings, leader)
+        metrics.LEADER.set(leader is None)
+        resources.follow(scope.cache, partial(_tells, leader))
+        reconciler = Reconciler(scope, _queue(scope.cache), cluster, world)
+        await _together(reconciler, scope, cluster, settings, leader, definitions, filled)
+        if not definitions.problem:
+            return  # a signal
+
+
+def _tells(leader: Leader | None) -> bool:
+    """Whether this operator's cache is what metrics tell of: not twice."""
+    return leader is None or leader.leads
+
+
+def _queue(cache: Cache) -> WorkQueue[Key]:
+    metrics.CACHED.set_function(lambda: len(cache))
+    rng = random.Random()  # noqa: S311 - jitter
+    queue: WorkQueue[Key] = WorkQueue(time.monotonic, rng, place, TENANT_WORKERS, metrics.picked)
+    metrics.QUEUE.set_function(lambda: len(queue))
+    metrics.OVERDUE.set_function(lambda: queue.overdue)
+    return queue
 
 
 def _leader(api: client.ApiClient) -> Leader | None:
@@ -85,38 +140,67 @@ def _leader(api: client.ApiClient) -> Leader | None:
 
 
 async def _cluster_name(cluster: Cluster) -> str:
-    """The uid of kube-system: the one name of a cluster that nobody chose."""
-    namespace = await cluster.get("Namespace", "", "kube-system")
+    """The uid of kube-system: the one name of a cluster that nobody chose. Waits for an API server that is away.
+
+    To end and be started again would take longer each time: up to five minutes after the API server is back.
+    """
+    while True:
+        try:
+            namespace = await cluster.get("Namespace", "", "kube-system")
+            break
+        except ApiError as error:
+            if not error.temporary:
+                raise
+            log.warning("waiting for the API server: %s", error)
+            await asyncio.sleep(API_PAUSE_SECONDS)
     if namespace is None:
         raise RuntimeError("namespace kube-system does not exist: keys in the store need its uid")
     return str(namespace["metadata"]["uid"])
 
 
 async def _together(
-    reconciler: Reconciler, scope: Scope, cluster: Cluster, settings: Settings, leader: Leader | None
+    reconciler: Reconciler,
+    scope: Scope,
+    cluster: Cluster,
+    settings: Settings,
+    leader: Leader | None,
+    definitions: Definitions,
+    filled: asyncio.Event,
 ) -> None:
-    """Watches, workers, resync and the health server; when one ends, all end, and the pod starts anew."""
-    filled = asyncio.Event()
+    """Watches, workers and resync; when one ends, or the CRDs fit no more, all end."""
     tasks = [
         asyncio.create_task(
             kopf.operator(
                 registry=handlers.registry(reconciler),
                 settings=handlers.settings(),
                 standalone=True,
-                clusterwide=True,
+                clusterwide=not settings.watch_namespaces,
+                namespaces=settings.watch_namespaces,
                 identity=IDENTITY,
+                memories=handlers.NoMemories(),
             )
         ),
         asyncio.create_task(_work(reconciler, scope, cluster, settings, filled, leader)),
-        asyncio.create_task(server.serve(filled.is_set, int(os.environ.get(PORT_VARIABLE, server.PORT)))),
+        asyncio.create_task(definitions.unfit()),
     ]
     log.info("operator of cluster %s", scope.cluster)
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    if leader:
-        await leader.release()
+    try:
+        await _first_to_end(tasks)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)  # kopf's, which would stop nobody now
+        if leader:
+            await leader.release()
+
+
+async def _first_to_end(tasks: list[asyncio.Task[None]]) -> None:
+    """Returns, or raises, as the first of them does; the others are cancelled."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
 
@@ -130,16 +214,25 @@ async def _work(
     leader: Leader | None,
 ) -> None:
     """Nothing is planned before everything was seen once: a pod that is not known yet must not pass for lost."""
-    await resync(reconciler, scope.cache, cluster)
+    namespaces = settings.watch_namespaces
+    while True:
+        try:
+            await resync(reconciler, scope.cache, cluster, namespaces)
+            break
+        except ApiError as error:  # 404, 429: definitions that have just come back are not served at once
+            if not (error.temporary or error.status == 404):
+                raise
+            log.warning("the first look at everything: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
     filled.set()
     if leader:
         await leader.acquire()
-        await resync(reconciler, scope.cache, cluster)  # what the last leader wrote, watches may tell later
+        await resync(reconciler, scope.cache, cluster, namespaces)  # what the last leader wrote, watches may tell later
     async with asyncio.TaskGroup() as group:
         if leader:
             group.create_task(leader.keep())
         group.create_task(run(reconciler, WORKERS))
-        group.create_task(resync_forever(reconciler, scope.cache, cluster, settings.resync_seconds))
+        group.create_task(resync_forever(reconciler, scope.cache, cluster, settings.resync_seconds, namespaces))
 
 
 if __name__ == "__main__":

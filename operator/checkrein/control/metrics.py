@@ -1,15 +1,16 @@
-"""What the operator says of itself to Prometheus."""
+"""What the operator says of its own work to Prometheus. What it says of the resources: `resource_metrics.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from checkrein import __version__
+from checkrein.control.cache import Key
+from checkrein.control.kinds import CHILDREN, OWN
+from checkrein.store.metering import StoreMetrics
 
-from checkrein.api.deployment import AgentDeploymentStatus
-
+BUILD = Info("checkrein_build", "The operator's version.")
+BUILD.info({"version": __version__})
 RECONCILE_SECONDS = Histogram(
     "checkrein_reconcile_duration_seconds",
     "Time of one pass over one object.",
@@ -17,52 +18,42 @@ RECONCILE_SECONDS = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
 RECONCILES = Counter("checkrein_reconciles_total", "Passes over objects by outcome.", ["kind", "outcome"])
+REFUSALS = Counter("checkrein_refused_writes_total", "Writes whose content the API server refused.", ["kind", "what"])
 QUEUE = Gauge("checkrein_queue_objects", "Objects with a date to be looked at.")
+OVERDUE = Gauge("checkrein_queue_overdue_objects", "Objects whose date has come and whose turn has not.")
+QUEUE_WAIT = Histogram(
+    "checkrein_queue_wait_seconds",
+    "From when an object fell due to when a worker took it.",
+    ["kind"],
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+)
+CACHED = Gauge("checkrein_cached_objects", "Objects that are kept in memory, children included.")
 EVENTS = Counter("checkrein_watch_events_total", "Watch events that brought news.", ["kind"])
 RESYNCS = Counter("checkrein_resyncs_total", "Comparisons of all kinds with a list.")
+RESYNC_SECONDS = Histogram(
+    "checkrein_resync_duration_seconds",
+    "Time of one comparison of all kinds with a list.",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+)
+RESYNC_ERRORS = Counter("checkrein_resync_errors_total", "Comparisons with a list that failed.")
 MISSED = Counter("checkrein_missed_changes_total", "Changes that a list told of before a watch did.", ["kind"])
-LEADER = Gauge("checkrein_leader", "1 while this operator leads.")
+for _kind in (*OWN, *CHILDREN):
+    MISSED.labels(_kind.kind)  # from 0 on: a counter that appears with its first change shows no rise
+LEADER = Gauge("checkrein_leader", "1 while this operator leads, or is the only one.")
+API_SECONDS = Histogram(
+    "checkrein_apiserver_request_duration_seconds",
+    "Time of one request to the API server, watches apart.",
+    ["method"],
+    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+)
+API_REQUESTS = Counter(
+    "checkrein_apiserver_requests_total",
+    "Requests to the API server by status code, watches apart; code 0: no answer.",
+    ["method", "code"],
+)
+STORE = StoreMetrics(REGISTRY)
 
 
-class Rollouts(Collector):
-    """How each deployment's rollout stands, as its status says. What is forgotten is not shown any more."""
-
-    def __init__(self) -> None:
-        self._told: dict[tuple[str, str], AgentDeploymentStatus] = {}
-
-    def tell(self, namespace: str, name: str, status: AgentDeploymentStatus) -> None:
-        """What a deployment's status says from now on."""
-        self._told[namespace, name] = status
-
-    def forget(self, namespace: str, name: str) -> None:
-        """A deployment is gone."""
-        self._told.pop((namespace, name), None)
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """As Prometheus asks. Labels are bounded: one candidate and at most 32 gates for each deployment."""
-        whose = ["namespace", "deployment"]
-        candidate = GaugeMetricFamily(
-            "checkrein_rollout_candidate", "1 while a version is being checked.", labels=[*whose, "policy"]
-        )
-        step = GaugeMetricFamily(
-            "checkrein_rollout_step", "Number of the canary step; 0 in every other.", labels=[*whose, "kind"]
-        )
-        weight = GaugeMetricFamily(
-            "checkrein_rollout_weight", "Per cent of new units that the candidate gets.", labels=whose
-        )
-        gate = GaugeMetricFamily(
-            "checkrein_rollout_gate", "1 for what each gate says.", labels=[*whose, "gate", "verdict"]
-        )
-        for names, status in sorted(self._told.items()):
-            weight.add_metric(names, status.step.weight if status.step else 0)
-            if status.candidate:
-                candidate.add_metric([*names, status.candidate.name], 1)
-            if status.step:
-                step.add_metric([*names, status.step.kind], status.step.index)
-            for each in status.gates:
-                gate.add_metric([*names, each.name, each.verdict], 1)
-        yield from (candidate, step, weight, gate)
-
-
-ROLLOUTS = Rollouts()
-REGISTRY.register(ROLLOUTS)
+def picked(key: Key, seconds: float) -> None:
+    """An object's turn has come, so long after its date."""
+    QUEUE_WAIT.labels(key.kind).observe(seconds)

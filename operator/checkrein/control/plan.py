@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from checkrein.api.meta import Model
+from checkrein.control.conditions import Transition
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -78,13 +79,15 @@ class Plan:
     """What to do, in this order: create, apply, delete, then the status, once, then events for its transitions.
 
     `create` must not overwrite: an existing object of this owner is met, somebody else's is an error.
-    `status` is the whole status; None leaves it as it is. `after` is when to look again, if nothing happens before.
+    `status` is the whole status; None leaves it as it is. `news` are events beside those of its conditions, told if
+    the status was written. `after` is when to look again, if nothing happens before.
     """
 
     status: Model | None = None
     create: tuple[Manifest, ...] = ()
     apply: tuple[Manifest, ...] = ()
     delete: tuple[Reference, ...] = ()
+    news: tuple[Transition, ...] = ()
     after: timedelta | None = None
 
 

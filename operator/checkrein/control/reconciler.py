@@ -6,22 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from checkrein.api.deployment import AgentDeploymentStatus
 from checkrein.api.meta import Model
-from checkrein.control import metrics
-from checkrein.control.cache import Key, Raw, key_of
+from checkrein.control import metrics, reconciled
+from checkrein.control.cache import Key, Raw
+from checkrein.control.children import held_by
 from checkrein.control.cluster import ApiError, Cluster
 from checkrein.control.conditions import Transition, Writer, transitions
 from checkrein.control.controllers import CONTROLLERS, Controller, Scope, concerned
 from checkrein.control.events import event
 from checkrein.control.plan import Answers, Plan, Unanswered
 from checkrein.control.queue import WorkQueue
+from checkrein.control.reconciled import Trouble
 from checkrein.control.world import World
 
 log = logging.getLogger("checkrein")
+HELD_PATIENCE = timedelta(seconds=10)  # a deletion that takes no longer is nobody's news
 MOST_ROUNDS = 16  # of questions in one pass: more means a planner that asks in circles
 
 
@@ -56,8 +59,6 @@ class Reconciler:
         """An object is gone."""
         if obj := self._scope.cache.remove(key):
             self._queue.forget(key)
-            if key.kind == "AgentDeployment":
-                metrics.ROLLOUTS.forget(key.namespace, key.name)
             self._wake(obj)
 
     def _wake(self, obj: Raw) -> None:
@@ -68,7 +69,6 @@ class Reconciler:
         """One worker: many of them may run, no two on the same object."""
         while True:
             key = await self._queue.get()
-            metrics.QUEUE.set(len(self._queue))
             failed = True
             try:
                 failed = not await self._timed(key)
@@ -85,30 +85,61 @@ class Reconciler:
         except ApiError as error:
             outcome = "conflict" if error.status == 409 else "error"
             log.log(logging.INFO if error.status == 409 else logging.WARNING, "%s: %s", "/".join(key), error)
-        except Exception:
+        except Trouble as trouble:
+            log.warning("%s: %s", "/".join(key), trouble)
+            await self._note(key, trouble)
+        except Exception as error:
             log.exception("%s: a pass failed", "/".join(key))
+            await self._note(key, reconciled.faulty(error))
         metrics.RECONCILES.labels(key.kind, outcome).inc()
         metrics.RECONCILE_SECONDS.labels(key.kind).observe(time.perf_counter() - begin)
         return outcome == "ok"
 
+    async def _note(self, key: Key, trouble: Trouble) -> None:
+        """Condition Reconciled says what keeps the object, beside the status as it stands; the pass is repeated."""
+        raw = self._scope.cache.get(key)
+        if raw is None:
+            return
+        status = reconciled.noted(raw, trouble, self._now())
+        if status == raw.get("status"):
+            return
+        try:
+            self.saw(await self._cluster.apply_status(raw, status))
+        except ApiError as error:
+            log.warning("%s: %s", "/".join(key), error)
+            return
+        if reconciled.is_news(raw, trouble):
+            await self._tell(raw, Transition("Warning", trouble.reason, trouble.message))
+
     async def _reconcile(self, key: Key) -> None:
         raw = self._scope.cache.get(key)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        if raw is None:
+            return
+        if "deletionTimestamp" in raw["metadata"]:
+            self._await_end(key, raw)
             return
         controller = CONTROLLERS[key.kind]
-        resource = controller.model.model_validate(raw)
+        resource: Any = reconciled.read(controller.model, raw)
         plan = await self._plan(controller, resource)
-        try:
-            await self._act(key.namespace, plan)
-        except ApiError as error:
-            if error.temporary:
-                raise
-            plan = _blocked(controller, resource, error, self._now())
+        refusal = await self._act(key.namespace, plan)
+        if refusal is None:
             await self._write(raw, resource, plan)
-            raise ApiError(0, "Blocked", str(error)) from error
-        await self._write(raw, resource, plan)
-        if plan.after is not None:
-            self._queue.add(key, max(plan.after.total_seconds(), 0.0))
+            if plan.after is not None:
+                self._queue.add(key, max(plan.after.total_seconds(), 0.0))
+            return
+        metrics.REFUSALS.labels(key.kind, "child").inc()
+        await self._write(raw, resource, _blocked(controller, resource, refusal.status, refusal.error, self._now()))
+        raise ApiError(0, "Blocked", str(refusal.error)) from refusal.error
+
+    def _await_end(self, key: Key, raw: Raw) -> None:
+        """Nothing is done any more for an object that is being deleted. Raises Trouble where it is kept from going."""
+        left = HELD_PATIENCE - (self._now() - datetime.fromisoformat(raw["metadata"]["deletionTimestamp"]))
+        if left > timedelta():
+            self._queue.add(key, left.total_seconds())
+            return
+        held = [raw, *(c for c in self._scope.cache.children(raw["metadata"]["uid"]) if held_by(c))]
+        said = "; ".join(f"{o['kind']} {o['metadata']['name']} {held_by(o)}" for o in held)
+        raise Trouble("BeingDeleted", f"nothing is done for it any more: {said}")
 
     async def _plan(self, controller: Controller, resource: Any) -> Plan:
         """Call the planner until it has all its answers."""
@@ -120,30 +151,48 @@ class Reconciler:
                 answers.known.update(await self._world.answer(asked.requests))
         raise RuntimeError(f"the planner of {type(resource).__name__} asks in circles: {answers.known}")
 
-    async def _act(self, namespace: str, plan: Plan) -> None:
+    async def _act(self, namespace: str, plan: Plan) -> _Refusal | None:
+        """Creates, applies, deletes. What was refused for good, first of all. Raises ApiError where asking again helps.
+
+        A status that follows a creation must not be told without it. What is applied stands beside the status: where
+        one child is refused, the others and the status go on, a person's override among them.
+        """
+        refusal: _Refusal | None = None
         for obj in plan.create:
-            await self._cluster.create(obj)
+            try:
+                await self._cluster.create(obj)
+            except ApiError as error:
+                return _Refusal(_lasting(error), None)
         for obj in plan.apply:
-            await self._cluster.apply(obj)
+            try:
+                await self._cluster.apply(obj)
+            except ApiError as error:
+                refusal = refusal or _Refusal(_lasting(error), plan.status)
         for reference in plan.delete:
-            await self._cluster.delete(reference.kind, namespace, reference.name)
+            try:
+                await self._cluster.delete(reference.kind, namespace, reference.name)
+            except ApiError as error:
+                refusal = refusal or _Refusal(_lasting(error), None)
+        return refusal
 
     async def _write(self, raw: Raw, resource: Any, plan: Plan) -> None:
-        """The status, once and last, only when changed; then an Event for each transition in it."""
-        if plan.status is None or plan.status == resource.status:
-            self._measure(key_of(raw), resource.status)
-            return
-        # Seen at once: a next pass that waited for the watch would be planned on the version before.
-        self.saw(await self._cluster.apply_status(raw, plan.status.dump()))
-        self._measure(key_of(raw), plan.status)
-        before, after = resource.status.conditions, plan.status.conditions  # type: ignore[attr-defined]
-        for transition in transitions(before, after):
-            await self._tell(raw, transition)
+        """The status, once and last, only when changed; then an Event for each transition in it.
 
-    def _measure(self, key: Key, status: Model) -> None:
-        """What metrics show of a status, for as long as its object is there."""
-        if isinstance(status, AgentDeploymentStatus) and self._scope.cache.get(key) is not None:
-            metrics.ROLLOUTS.tell(key.namespace, key.name, status)
+        Raises Trouble where the API server does not take it, ApiError.
+        """
+        status: Any = reconciled.recovered(plan.status or resource.status, resource.metadata, self._now())
+        if status == resource.status:
+            return
+        try:
+            # Seen at once: a next pass that waited for the watch would be planned on the version before.
+            self.saw(await self._cluster.apply_status(raw, status.dump()))
+        except ApiError as error:
+            if not reconciled.is_refusal(error):
+                raise
+            metrics.REFUSALS.labels(raw["kind"], "status").inc()
+            raise reconciled.refused(error) from error
+        for transition in (*transitions(resource.status.conditions, status.conditions), *plan.news):
+            await self._tell(raw, transition)
 
     async def _tell(self, raw: Raw, transition: Transition) -> None:
         """An Event is news, not state: what cannot be told is logged only."""
@@ -154,10 +203,25 @@ class Reconciler:
             log.warning("event about %s/%s: %s", raw["kind"], raw["metadata"]["name"], error)
 
 
-def _blocked(controller: Controller, resource: Any, error: ApiError, now: datetime) -> Plan:
+@dataclass(frozen=True)
+class _Refusal:
+    """What the API server refused; the status that may be told all the same, None: the one before."""
+
+    error: ApiError
+    status: Model | None
+
+
+def _lasting(error: ApiError) -> ApiError:
+    """The error, if asking again at once does not help. Raises it otherwise."""
+    if error.temporary:
+        raise error
+    return error
+
+
+def _blocked(controller: Controller, resource: Any, status: Model | None, error: ApiError, now: datetime) -> Plan:
     """The API server refuses what the plan needs (a quota, a right, a name): say so where people look."""
-    status: Model = resource.status
-    return Plan(status=Writer(resource.metadata, now).put(status, controller.main, False, error.reason, error.message))
+    write = Writer(resource.metadata, now)
+    return Plan(status=write.put(status or resource.status, controller.main, False, error.reason, error.message))
 
 
 async def run(reconciler: Reconciler, workers: int) -> None:

@@ -41,6 +41,14 @@ class ReadJob(Request[JobView | None]):
 
 
 @dataclass(frozen=True)
+class ReadWarning(Request[str]):
+    """What the newest Event of type Warning says about the object of this uid; empty where there is none."""
+
+    namespace: str
+    uid: str
+
+
+@dataclass(frozen=True)
 class EnsureSession(Request[str]):
     """A Secret of this name holds store credentials for these locations that are far from their expiry.
 
@@ -119,10 +127,19 @@ class PruneCheckpoints(Request[int]):
 
 @dataclass(frozen=True)
 class DrawSeed(Request[str]):
-    """A random seed for the assignment of this rollout, hexadecimal."""
+    """A random seed for the assignment of this rollout, as it is published (`judge.assignment.is_keyed`)."""
 
     uid: str
     rollout: str
+
+
+@dataclass(frozen=True)
+class OpenSeed(Request[str]):
+    """The seed that assigns: by a published one, and the assignment key in this Secret beside the token keys."""
+
+    namespace: str
+    name: str
+    seed: str
 
 
 @dataclass(frozen=True)

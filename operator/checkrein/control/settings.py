@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from checkrein.api.meta import Image, Model
 from checkrein.api.tasks import StoreLocation
 
 SETTINGS_VARIABLE = "CHECKREIN_SETTINGS"
 SETTINGS_FILE = "/etc/checkrein/settings.json"
+Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
 
 class StoreSettings(Model):
@@ -19,6 +21,9 @@ class StoreSettings(Model):
 
     endpoint: str = Field(description="host:port of the S3 service.")
     secure: bool = True
+    private_authority: bool = Field(
+        default=False, description="`ca.crt` beside the credentials vouches for its certificate; handed to every pod."
+    )
     region: str = "us-east-1"
     policies_bucket: str = "checkrein-policies"
     runs_bucket: str = "checkrein-runs"
@@ -29,6 +34,7 @@ class StoreSettings(Model):
         return StoreLocation(
             endpoint=self.endpoint,
             secure=self.secure,
+            private_authority=self.private_authority,
             region=self.region,
             bucket=bucket,
             read_prefix=read_prefix,
@@ -49,12 +55,20 @@ class Settings(Model):
     store: StoreSettings
     images: Images
     image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = Field(
+        default=(), description="Secrets for the registry, by name, in the namespace of each pod that is created."
+    )
     account: str = Field(
         default="",
         description="The operator's own (system:serviceaccount:NAMESPACE:NAME): replicas tell evidence to it alone.",
     )
+    watch_namespaces: list[Namespace] = Field(
+        default_factory=list, description="Where the operator works; empty: in every namespace of the cluster."
+    )
     probe_timeout_seconds: int = Field(default=120, ge=5)
-    resync_seconds: float = Field(default=30, gt=0, description="Between two comparisons of the cache with a list.")
+    resync_seconds: float = Field(
+        default=40, gt=0, description="Between two comparisons of the cache with a list, give or take a quarter."
+    )
     progress_seconds: float = Field(default=2, gt=0, description="Between two readings of a trainer's progress.")
     verify_seconds: float = Field(default=300, gt=0, description="Between two verifications of a PolicyVersion.")
     token_key_seconds: float = Field(default=86_400, ge=3600, description="Age at which an agent gets a new token key.")

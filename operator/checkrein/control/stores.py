@@ -12,7 +12,7 @@ from checkrein.api.policy import Artifact
 from checkrein.api.rollout import HistoryEntry
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import EvaluationResults, StoreCredentials
-from checkrein.control import offpolicy
+from checkrein.control import metrics, offpolicy
 from checkrein.control.plan import Unavailable
 from checkrein.control.requests import (
     AppendHistory,
@@ -26,11 +26,12 @@ from checkrein.control.requests import (
 )
 from checkrein.control.settings import Settings
 from checkrein.store import artifacts, keys, reservations, sessions
-from checkrein.store.client import Store
+from checkrein.store.client import Store, authorities_beside
 from checkrein.store.credentials import from_file
 from checkrein.store.decisions import layout, parts, tail
 from checkrein.store.decisions.sources import StoreSource
 from checkrein.store.history import History
+from checkrein.store.observing import observed
 
 RUN_SECONDS = 3600
 # Replicas must be able to start again while the operator is away for a weekend.
@@ -51,16 +52,38 @@ class Stores:
     def __init__(self, settings: Settings, cluster: str, credentials: Path) -> None:
         self._credentials: Callable[[], StoreCredentials] = from_file(credentials)
         self._cluster = cluster
-        store = settings.store
-        self.runs = Store(store.location(store.runs_bucket), self._credentials)
-        self.policies = Store(store.location(store.policies_bucket), self._credentials)
-        self.decisions = Store(store.location(store.decisions_bucket), self._credentials)
-        self._history = History(self.policies)
+        store = self._place = settings.store
+        self._authorities = authorities_beside(store.location(store.runs_bucket), credentials)
+        self.runs = self._store(store.runs_bucket)
+        self.policies = self._store(store.policies_bucket)
+        # A rollout asks these in its passes: a store that hangs must not keep an abort from being told.
+        self.decisions = self._store(store.decisions_bucket, hurried=True)
+        self._history = History(self._store(store.policies_bucket, hurried=True))
+
+    def _store(self, bucket: str, *, hurried: bool = False) -> Store:
+        location = self._place.location(bucket)
+        return Store(location, self._credentials, self._authorities, hurried=hurried, observer=metrics.STORE.observe)
+
+    @property
+    def minter(self) -> str:
+        """The user that sessions are minted by. Raises StoreUnavailable."""
+        return self._credentials().access_key
 
     def mint(self, request: EnsureSession) -> StoreCredentials:
         """A session with the rights of the request's role."""
         seconds = {"run": RUN_SECONDS, "agent": AGENT_SECONDS}[request.role]
-        return sessions.mint(request.location, self._credentials(), rights(request), seconds)
+        with observed(metrics.STORE.observe, "mint"):
+            return sessions.mint(request.location, self._credentials(), rights(request), seconds, self._authorities)
+
+    def authorities(self) -> bytes:
+        """Who vouches for the store's certificate, as PEM, as of now; empty: the system's. Raises Unavailable."""
+        if self._authorities is None:
+            return b""
+        try:
+            return self._authorities.read_bytes()
+        except OSError as error:
+            why = f"{self._authorities}: {error.strerror}; store.caBundle or store.caConfigMap of the chart brings it"
+            raise Unavailable("StoreAuthorityMissing", why) from error
 
     def reserve_evaluation(self, request: ReserveEvaluation) -> int:
         """Evaluations that came before this one."""

@@ -66,6 +66,19 @@ class Unit:
                 return cls("shadow" if kind == "shadow" else "watch", rollout, stream, int(block))
 
 
+KEYED = "keyed-"
+
+
+def is_keyed(seed: str) -> bool:
+    """Whether a seed as it is published says nothing without the deployment's key."""
+    return seed.startswith(KEYED)
+
+
+def opened(seed: str, key: bytes) -> str:
+    """The seed that assigns, by the published one and the key that replicas and operator share."""
+    return hmac.digest(key, f"checkrein assignment/{seed}".encode(), "sha256").hex()
+
+
 def shape(weight: int) -> tuple[int, int]:
     """Units in a block, and how many are the candidate's: weight 5 is 1 in 20, 25 is 1 in 4. 0 < weight < 100."""
     share = Fraction(weight, 100)

@@ -1,4 +1,6 @@
-"""Whether a mean return has fallen since it was proved: a sequential change detector that may be read at any time.
+"""Whether a mean has fallen since it was proved: a sequential change detector that may be read at any time.
+
+Told of returns here; errors and costs are returns with their sign turned.
 
 Shin, Ramdas, Rinaldo, "E-detectors: a nonparametric framework for sequential change detection", NEJSDS 2(2), 2023.
 For every start j of a change a gambler bets from unit j on that the mean now lies below `baseline - drop`; while it
@@ -73,6 +75,12 @@ def begin(baseline: float, low: float, high: float, drop: float, alpha: float) -
             "wealth": [0.0] * len(FRACTIONS),
         }
     )
+
+
+def asks(state: str, like: str) -> bool:
+    """Whether a state has asked the same as this one: same bounds, limit and alpha."""
+    one, other = json.loads(state), json.loads(like)
+    return all(one[part] == other[part] for part in ("low", "high", "limit", "alpha"))
 
 
 def update(state: str, returns: Sequence[float]) -> str:

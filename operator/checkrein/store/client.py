@@ -14,11 +14,12 @@ from minio.datatypes import Object
 from urllib3 import Retry, Timeout
 
 from checkrein.api.digests import sha256
-from checkrein.api.tasks import StoreCredentials, StoreLocation
+from checkrein.api.tasks import AUTHORITIES, StoreCredentials, StoreLocation
 from checkrein.store import keys
 from checkrein.store.conditional import ConditionalPool, only_if_absent
 from checkrein.store.credentials import RenewingProvider, from_file
 from checkrein.store.errors import AlreadyExists, DigestMismatch, StoreUnavailable, TooLarge, translated
+from checkrein.store.observing import Observer, nobody, observed
 
 READ_LIMIT = 2**30
 
@@ -44,38 +45,65 @@ class ListedObject:
     is_delete_marker: bool
 
 
-def connection_pool() -> ConditionalPool:
-    """Connections that give up in seconds, not minutes. Retries cover what is safe to repeat: all but POST."""
+def connection_pool(authorities: Path | None = None, *, hurried: bool = False) -> ConditionalPool:
+    """Connections that find in seconds that nobody listens. Retries cover what is safe to repeat: all but POST.
+
+    A store that takes requests and never answers is given up within a minute; `hurried`: after 5 s, untried again.
+    `authorities` (PEM) replace the system's; each new connection reads them, so that a renewed file counts at once.
+    """
     return ConditionalPool(
-        timeout=Timeout(connect=3, read=60),
+        ca_certs=str(authorities) if authorities else None,
+        timeout=Timeout(connect=3, read=5 if hurried else 30),
         # MinIO answers 503 with Retry-After: 60 for an object that it finds damaged: waiting would mend nothing.
         retries=Retry(
-            total=3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], respect_retry_after_header=False
+            total=0 if hurried else 3,
+            read=0 if hurried else 1,
+            backoff_factor=0.2,
+            status_forcelist=[500, 502, 503, 504],
+            raise_on_status=False,  # the last answer says why
+            respect_retry_after_header=False,
         ),
         maxsize=32,
         block=True,
     )
 
 
-class Store:
-    """One bucket. Synchronous and thread-safe; callers in asyncio use `asyncio.to_thread`. Raises StoreError only."""
+def authorities_beside(location: StoreLocation, credentials: Path) -> Path | None:
+    """The file with the authorities that the store's certificate is checked against; None: the system's."""
+    return credentials.with_name(AUTHORITIES) if location.private_authority else None
 
-    def __init__(self, location: StoreLocation, credentials: Callable[[], StoreCredentials]) -> None:
+
+class Store:
+    """One bucket. Synchronous and thread-safe; callers in asyncio use `asyncio.to_thread`. Raises StoreError only.
+
+    `hurried`: for callers who ask again anyway, and must not stand still while the store does.
+    """
+
+    def __init__(
+        self,
+        location: StoreLocation,
+        credentials: Callable[[], StoreCredentials],
+        authorities: Path | None = None,
+        *,
+        hurried: bool = False,
+        observer: Observer = nobody,
+    ) -> None:
         self.location = location
         self.credentials = credentials
+        self._observer = observer
         with translated(f"use the store at {location.endpoint!r}"):
             self.client = Minio(
                 location.endpoint,
                 secure=location.secure,
                 region=location.region,
-                http_client=connection_pool(),
+                http_client=connection_pool(authorities, hurried=hurried),
                 credentials=RenewingProvider(credentials),
             )
 
     @classmethod
-    def from_file(cls, location: StoreLocation, path: str | Path) -> Store:
-        """A store whose credentials are mounted as a file and renewed there."""
-        return cls(location, from_file(Path(path)))
+    def from_file(cls, location: StoreLocation, path: str | Path, observer: Observer = nobody) -> Store:
+        """A store whose credentials are mounted as a file and renewed there, and with them who vouches for it."""
+        return cls(location, from_file(Path(path)), authorities_beside(location, Path(path)), observer=observer)
 
     def get(self, key: str, *, digest: str, version_id: str | None = None, limit: int = READ_LIMIT) -> bytes:
         """The bytes with this digest. Raises DigestMismatch, NotFound, TooLarge."""
@@ -149,7 +177,7 @@ class Store:
 
     def versions(self, prefix: str) -> Sequence[ListedObject]:
         """Every version below `prefix`, each key's oldest first, and every delete marker, in no order with them."""
-        with self._edge("list versions of", prefix):
+        with self._edge("list_versions", prefix):
             found = self.client.list_objects(self.location.bucket, prefix=prefix, recursive=True, include_version=True)
             # S3, ListObjectVersions: "most recently stored returned first".
             return [_listed(o) for o in found][::-1]
@@ -164,7 +192,7 @@ class Store:
 
     @contextmanager
     def _edge(self, verb: str, key: str) -> Iterator[None]:
-        with translated(f"{verb} {self._name(key)}"):
+        with observed(self._observer, verb), translated(f"{verb.replace('_', ' ')} {self._name(key)}"):
             yield
 
 

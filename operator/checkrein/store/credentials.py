@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from checkrein.store.errors import StoreUnavailable
 
 # A kubelet needs a minute or two to bring a renewed Secret into a pod.
 RENEWAL_MARGIN = timedelta(minutes=5)
+# Keys are also replaced before their time: rotated, or mended where they were wrong.
+LOOK_AGAIN = timedelta(seconds=10)
 
 
 def utcnow() -> datetime:
@@ -39,17 +42,22 @@ def from_file(path: Path) -> Callable[[], StoreCredentials]:
 
 
 class RenewingProvider(Provider):
-    """Hands the S3 client its keys; asks `source` again from `RENEWAL_MARGIN` before they expire."""
+    """Hands the S3 client its keys; asks `source` again every `LOOK_AGAIN`, and each time where they soon expire."""
 
     def __init__(self, source: Callable[[], StoreCredentials], now: Callable[[], datetime] = utcnow) -> None:
         self._source = source
         self._now = now
         self._held: StoreCredentials | None = None
+        self._asked = now()
 
     def retrieve(self) -> Credentials:
         """The keys to sign one request with."""
-        held = self._held
-        if held is None or (held.expiration and held.expiration - self._now() < RENEWAL_MARGIN):
+        held, now = self._held, self._now()
+        if held is None or (held.expiration and held.expiration - now < RENEWAL_MARGIN):
             held = self._held = self._source()
+        elif not timedelta() <= now - self._asked < LOOK_AGAIN:  # a clock that was set back must not stop it
+            with suppress(StoreUnavailable):  # those it has are good for some time
+                held = self._held = self._source()
+            self._asked = now
         # Without the expiration: whether to use what the source gave is the server's decision, not the client's.
         return Credentials(held.access_key, held.secret_key, held.session_token)

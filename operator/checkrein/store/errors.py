@@ -1,11 +1,11 @@
 """What can go wrong with the store, as few errors: none of the S3 client or of urllib3 leaves this package.
 
 StoreError
-  StoreUnavailable   temporary: no answer, overload, an expired session that will be renewed
+  StoreUnavailable   temporary: no answer, overload, no room, no bucket, an expired session that will be renewed
   AccessDenied       temporary: these credentials may not do this; rights and sessions are mended elsewhere
   StoreRefused       the service understood and refuses; asking again gives the same answer
   AlreadyExists      creation of a key that is taken
-  NotFound           no such bucket, key or version
+  NotFound           no such key or version
   DigestMismatch     bytes that are not the ones named
   TooLarge           more bytes than the reader is willing to hold
   InvalidArtifact    a manifest that contradicts itself or the reference to it
@@ -21,7 +21,7 @@ from typing import ClassVar
 from xml.etree.ElementTree import ParseError
 
 from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error, ServerError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
 from checkrein.api.meta import bounded
 
@@ -65,7 +65,7 @@ class AlreadyExists(StoreError):
 
 
 class NotFound(StoreError):
-    """No such bucket, key or version."""
+    """No such key or version."""
 
     reason = "NotFound"
 
@@ -90,7 +90,7 @@ class InvalidArtifact(StoreError):
 
 # Codes of S3 ("Error responses", List of error codes) and of MinIO (cmd/api-errors.go); all others: StoreRefused.
 _CODES: dict[str, type[StoreError]] = {
-    **dict.fromkeys(("NoSuchBucket", "NoSuchKey", "NoSuchVersion", "ResourceNotFound"), NotFound),
+    **dict.fromkeys(("NoSuchKey", "NoSuchVersion", "ResourceNotFound"), NotFound),
     **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "InvalidAccessKeyId", "SignatureDoesNotMatch"), AccessDenied),
     **dict.fromkeys(("PreconditionFailed", "BucketAlreadyExists", "BucketAlreadyOwnedByYou"), AlreadyExists),
     **dict.fromkeys(("EntityTooLarge",), TooLarge),
@@ -102,7 +102,9 @@ _CODES: dict[str, type[StoreError]] = {
             "IncompleteBody",
             "InternalError",
             "InvalidTokenId",
+            "NoSuchBucket",  # a disk that is not mounted yet, or a mistake in the installation: not the caller's
             "OperationAborted",
+            "QuotaExceeded",
             "RequestTimeout",
             "RequestTimeTooSkewed",
             "ServiceUnavailable",
@@ -110,6 +112,7 @@ _CODES: dict[str, type[StoreError]] = {
             "SlowDownRead",
             "SlowDownWrite",
             "XAmzContentSHA256Mismatch",
+            "XMinioAdminBucketQuotaExceeded",
             "XMinioServerNotInitialized",
             "XMinioStorageFull",
         ),
@@ -123,14 +126,23 @@ _CLIENT_ERRORS = (MinioException, MinioAdminException, HTTPError, ValueError, Pa
 def twin(error: Exception) -> type[StoreError]:
     """Which of ours stands for an error of the S3 client, of urllib3 or of XML parsing."""
     if isinstance(error, S3Error):
-        return _CODES.get(error.code or "", StoreRefused)
+        unknown = StoreUnavailable if error.response is not None and error.response.status >= 500 else StoreRefused
+        return _CODES.get(error.code or "", unknown)
     if isinstance(error, (ServerError, InvalidResponseError, HTTPError, ParseError)):
         return StoreUnavailable
     return StoreRefused
 
 
 def _words(error: Exception) -> str:
-    return f"{error.code}: {error.message}" if isinstance(error, S3Error) else str(error)
+    if isinstance(error, MaxRetryError) and isinstance(error.reason, SSLError):
+        return (
+            f"TLS fails: {error.reason}; a certificate of an authority of one's own takes store.caBundle or "
+            "store.caConfigMap of the chart (--ca-bundle of the commands)"
+        )
+    if isinstance(error, S3Error):
+        return f"{error.code}: {error.message}"
+    # Of retries in vain the last one's words: the others' are a page of addresses.
+    return str(error.reason) if isinstance(error, MaxRetryError) and getattr(error, "reason", None) else str(error)
 
 
 @contextmanager

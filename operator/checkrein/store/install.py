@@ -31,16 +31,17 @@ def install(
     decisions_bucket: str,
     *,
     retention_days: int = 1,
+    authorities: Path | None = None,
 ) -> None:
     """Creates both, and `location.bucket` (runs), and lets `operator` in. Raises StoreError."""
-    store = Store(location, lambda: administrator)
+    store = Store(location, lambda: administrator, authorities)
     buckets.ensure(store, policies_bucket, location.bucket, decisions_bucket, retention_days=retention_days)
     admin = MinioAdmin(
         endpoint=location.endpoint,
         credentials=RenewingProvider(lambda: administrator),
         region=location.region,
         secure=location.secure,
-        http_client=connection_pool(),
+        http_client=connection_pool(authorities),
     )
     with translated(f"create the operator's user at {location.endpoint}"), TemporaryDirectory() as folder:
         policy = Path(folder, "policy.json")
@@ -55,6 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m checkrein.store.install", description=__doc__)
     parser.add_argument("--endpoint", required=True, help="host:port of MinIO")
     parser.add_argument("--insecure", action="store_true", help="plain HTTP")
+    parser.add_argument(
+        "--ca-bundle", type=Path, help="PEM file: who vouches for MinIO's certificate (default: the system's)"
+    )
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--policies-bucket", required=True)
     parser.add_argument("--runs-bucket", required=True)
@@ -75,6 +79,7 @@ def main() -> None:
         given.policies_bucket,
         given.decisions_bucket,
         retention_days=given.retention_days,
+        authorities=given.ca_bundle,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 from minio.credentials.providers import AssumeRoleProvider
@@ -27,7 +28,13 @@ WRITE = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts
 LIST = ["s3:ListBucket", "s3:ListBucketVersions"]
 
 
-def mint(location: StoreLocation, minter: StoreCredentials, policy: Policy, seconds: int) -> StoreCredentials:
+def mint(
+    location: StoreLocation,
+    minter: StoreCredentials,
+    policy: Policy,
+    seconds: int,
+    authorities: Path | None = None,
+) -> StoreCredentials:
     """A session of at least an hour and at most seven days. Raises AccessDenied, StoreUnavailable."""
     provider = AssumeRoleProvider(
         sts_endpoint=f"{'https' if location.secure else 'http'}://{location.endpoint}",
@@ -37,7 +44,7 @@ def mint(location: StoreLocation, minter: StoreCredentials, policy: Policy, seco
         policy=json.dumps(policy),
         region=location.region,
         role_session_name="checkrein",
-        http_client=connection_pool(),
+        http_client=connection_pool(authorities),
     )
     with translated(f"mint a session at {location.endpoint}"):
         try:

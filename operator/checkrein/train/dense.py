@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+import torch
 from gymnasium import spaces
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space
@@ -56,6 +58,10 @@ def _network(policy: Any) -> tuple[dict[str, list[nn.Module]], str, Tensors]:
     """Modules of the actor and the critic in order, what the actor's last one gives, and what else acting needs."""
     if type(policy) is DQNPolicy:
         return {"actor": [*policy.q_net.q_net]}, "q_values", {}
+    if type(policy) is QRDQNPolicy:
+        *hidden, last = policy.quantile_net.quantile_net
+        assert isinstance(last, nn.Linear)
+        return {"actor": [*hidden, _averaged(last, policy.quantile_net.n_quantiles)]}, "q_values", {}
     if type(policy) is not ActorCriticPolicy or policy.squash_output:
         raise OtherNetworkError
     between = policy.mlp_extractor
@@ -68,10 +74,20 @@ def _network(policy: Any) -> tuple[dict[str, list[nn.Module]], str, Tensors]:
     return towers, "mean" if continuous else "logits", spread
 
 
+def _averaged(last: nn.Linear, quantiles: int) -> nn.Linear:
+    """The layer that gives the mean over quantiles of what `last` gives, [quantiles, actions] flat."""
+    layer = nn.Linear(last.in_features, last.out_features // quantiles)
+    with torch.no_grad():
+        layer.weight.copy_(last.weight.view(quantiles, *layer.weight.shape).mean(dim=0))
+        layer.bias.copy_(last.bias.view(quantiles, *layer.bias.shape).mean(dim=0))
+    return layer
+
+
 def _require_flat(model: BaseAlgorithm, interface: Interface, first: Any) -> None:
     """Raises OtherNetworkError where observations are more than encoded, normalised and flattened on their way in."""
     policy: Any = model.policy
-    network, space = getattr(policy, "q_net", policy), build(interface.observation)
+    network = getattr(policy, "q_net", getattr(policy, "quantile_net", policy))
+    space = build(interface.observation)
     flat = isinstance(network.features_extractor, FlattenExtractor) and not isinstance(space, spaces.Dict)
     # The library divides images by 255; a stack is wider than what it is made of.
     if not flat or is_image_space(policy.observation_space) or first.in_features != spaces.flatdim(space):

@@ -11,6 +11,7 @@ from checkrein.store import artifacts
 from checkrein.train import session
 from checkrein.train.evaluation import evaluate
 from checkrein.train.failures import Failed
+from checkrein.train.patience import patiently
 from checkrein.train.policy import Policy
 from checkrein.train.seeds import evaluation_seeds
 from checkrein.wrappers.environments import EnvironmentFault
@@ -26,7 +27,7 @@ def main() -> None:
 def evaluator(task: EvaluationTask) -> EvaluationReport:
     """Play, store every episode's seed, return and length. Raises Failed, StoreError."""
     store = session.open_store(task.store)
-    policy = Policy(artifacts.load_run(store, task.manifest))
+    policy = Policy(patiently(lambda: artifacts.load_run(store, task.manifest)))
     seeds = evaluation_seeds(task.job.uid, task.attempt, task.episodes)
     try:
         played = evaluate(task.environment, policy, seeds)
@@ -36,5 +37,5 @@ def evaluator(task: EvaluationTask) -> EvaluationReport:
         manifest=task.manifest.digest, seeds=seeds, returns=played.returns, lengths=played.lengths
     )
     data = results.model_dump_json(by_alias=True).encode()
-    written = store.put(f"{task.store.write_prefix}{RESULTS}", data)
+    written = patiently(lambda: store.put(f"{task.store.write_prefix}{RESULTS}", data))
     return EvaluationReport(results=FileReference(key=written.key, digest=sha256(data), size=len(data)))

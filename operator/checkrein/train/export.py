@@ -1,7 +1,8 @@
 """The policy as ONNX: one graph from the observation as the environment gives it to the action that it executes.
 
 Input `observation`, [batch, *shape]: float32 for Box and MultiBinary, int64 for Discrete ([batch]) and MultiDiscrete;
-of a Dict one input for each member, `observation.KEY`.
+of a Dict one input for each member, `observation.KEY`. Then what is remembered, `state.0`, ...: a stack (see
+`stacking`), then what a recurrent network keeps.
 Outputs, batch first: `action` (int64 for discrete kinds, `start` included; float32 for Box, within its bounds),
 and of what the algorithm has: `value` (expected discounted return, in the environment's own rewards), `logits`,
 `q_values`, `mean`, `log_std`.
@@ -15,7 +16,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -24,16 +24,13 @@ from torch import Tensor, nn
 from checkrein.api.spaces import Interface, Space
 from checkrein.api.wrappers import Wrapper
 from checkrein.train.algorithms import Algorithm
-from checkrein.train.failures import Failed
 from checkrein.train.model import observation_statistics, transposed
-from checkrein.train.policy import inputs
-from checkrein.train.stacking import Layers, as_learnt
+from checkrein.train.networks import RecurrentActorCritic
+from checkrein.train.policy import STATE, inputs
+from checkrein.train.stacking import Layers
 
 OPSET = 17
-TIE = 1e-4
-"""Scores closer than this (of the largest, or of 1) may be ranked either way: two runtimes round differently."""
-
-Array = np.ndarray[Any, Any]
+NEXT = f"next_{STATE}"
 
 
 class Entry(nn.Module):
@@ -96,14 +93,15 @@ class Graph(nn.Module):
             return sorted(self._outputs(inputs))
 
     def _outputs(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        parts, state = self.layers(*inputs)
+        parts, stack, own = self.layers(*inputs)
         names = self.layers.names
         prepared = {name: entry(part) for name, entry, part in zip(names, self.entries, parts, strict=True)}
-        outputs = self.network(prepared[""] if names == [""] else prepared)
+        outputs: dict[str, Tensor] = self.network(prepared[""] if names == [""] else prepared, *own)
+        states = [*stack, *(outputs.pop(f"{NEXT}{i}") for i in range(len(own)))]
         outputs["action"] = self._execute(outputs["action"])
         if "value" in outputs:
             outputs["value"] = outputs["value"] * self.value_scale
-        return {**outputs, **state}
+        return outputs | {f"{NEXT}{i}": state for i, state in enumerate(states)}
 
     def _execute(self, action: Tensor) -> Tensor:
         if not isinstance(self.model_space, spaces.Box):
@@ -127,10 +125,12 @@ def to_onnx(
 ) -> bytes:
     """The policy's graph. Learning is over: the policy moves to the CPU."""
     model.policy.set_training_mode(False)
-    graph = Graph(model, algorithm.network(model.policy), interface, wrappers).to("cpu").eval()
+    network = algorithm.network(model.policy)
+    graph = Graph(model, network, interface, wrappers).to("cpu").eval()
     observed = inputs(interface.observation, [_zero(interface.observation)] * 2)
     zeros = {name: torch.as_tensor(array) for name, array in observed.items()}
-    zeros |= graph.layers.zeros(interface.observation, batch=2)
+    states = [*graph.layers.zeros(interface.observation, batch=2), *remembered(network, batch=2)]
+    zeros |= {f"{STATE}{i}": state for i, state in enumerate(states)}
     sample = tuple(zeros.values())
     names = graph.names(sample)
     file = io.BytesIO()
@@ -150,39 +150,9 @@ def to_onnx(
     return file.getvalue()
 
 
-def verify(
-    onnx: bytes,
-    model: BaseAlgorithm,
-    interface: Interface,
-    observations: list[Any],
-    wrappers: Sequence[Wrapper] = (),
-) -> None:
-    """Compare with the library's own deterministic actions. Raises Failed (ExportMismatch, permanent)."""
-    session = onnxruntime.InferenceSession(onnx)
-    names = [output.name for output in session.get_outputs()]
-    _, state = as_learnt(interface.observation, wrappers, observations)
-    outputs = dict(zip(names, session.run(None, inputs(interface.observation, observations) | state), strict=True))
-    expected = predict(model, interface, observations, wrappers)
-    differing = np.flatnonzero(_differs(outputs, expected, interface.action))
-    if differing.size:
-        first = differing[0]
-        raise Failed(
-            "ExportMismatch",
-            f"the exported policy acts unlike the trained one on {differing.size} of {len(observations)} observations, "
-            f"first {outputs['action'][first]} instead of {expected[first]}; report it with the TrainingJob's spec",
-            permanent=True,
-        )
-
-
-def predict(
-    model: BaseAlgorithm, interface: Interface, observations: list[Any], wrappers: Sequence[Wrapper] = ()
-) -> Array:
-    """The library's deterministic actions, as the environment executes them."""
-    raw, _ = as_learnt(interface.observation, wrappers, observations)
-    normalizer = model.get_vec_normalize_env()
-    seen = normalizer.normalize_obs(raw) if normalizer is not None else raw
-    actions, _ = model.predict(seen, deterministic=True)
-    return np.asarray(actions) + (interface.action.start or 0)
+def remembered(network: nn.Module, batch: int) -> list[Tensor]:
+    """A recurrent network's state at an episode's start, [batch, ...] each; nothing of another network."""
+    return network.states(batch) if isinstance(network, RecurrentActorCritic) else []
 
 
 def _zero(space: Space) -> Any:
@@ -191,28 +161,3 @@ def _zero(space: Space) -> Any:
     if space.type == "Discrete":
         return np.asarray(space.start or 0)
     return np.zeros(len(space.nvec) if space.type == "MultiDiscrete" else space.shape)
-
-
-def _differs(outputs: dict[str, Array], expected: Array, space: Space) -> Array:
-    """For each observation, whether the actions differ by more than rounding. Shape [batch]."""
-    actions = outputs["action"]
-    if space.type == "Box":
-        return _any(np.abs(actions - expected) > TIE * max(1.0, float(np.abs(expected).max())))
-    return _any(actions != expected) & ~_tied(outputs.get("logits", outputs.get("q_values")), space)
-
-
-def _tied(scores: Array | None, space: Space) -> Array:
-    """For each observation, whether rounding could decide the action. Shape [batch]."""
-    assert scores is not None
-    tie = TIE * np.maximum(1.0, np.abs(scores).max(axis=1, keepdims=True))
-    if space.type == "MultiBinary":
-        return _any(np.abs(scores) < tie)
-    widths = space.nvec if space.type == "MultiDiscrete" else [scores.shape[1]]
-    parts = np.split(scores, np.cumsum(widths)[:-1], axis=1)
-    gaps = [np.diff(np.sort(part, axis=1)[:, -2:], axis=1) for part in parts if part.shape[1] > 1]
-    return _any(np.hstack([gap < tie for gap in gaps])) if gaps else np.zeros(len(scores), dtype=bool)
-
-
-def _any(elements: Array) -> Array:
-    """For each row, whether any element of it is true. Shape [batch]."""
-    return np.asarray(elements.reshape(len(elements), -1).any(axis=1))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
 from torch import Tensor, nn
 
 LEAST_SIDE = 36
@@ -19,10 +19,12 @@ IMAGE_FEATURES = 256  # of each image in a Dict, as in the library's own Combine
 
 
 def policy_of(space: spaces.Space[Any]) -> tuple[str, dict[str, Any]]:
-    """Name of the library's policy for observations of this space, and what its `policy_kwargs` need for it."""
+    """What names the library's policy for observations of this space, and what its `policy_kwargs` need for it."""
     if isinstance(space, spaces.Dict):
-        return "MultiInputPolicy", {"features_extractor_class": Members}
-    return ("CnnPolicy" if is_large_image(space) else "MlpPolicy"), {}
+        return "MultiInput", {"features_extractor_class": Members}
+    if isinstance(space, spaces.MultiDiscrete):
+        return "Mlp", {"features_extractor_class": OneHot}
+    return ("Cnn" if is_large_image(space) else "Mlp"), {}
 
 
 def is_large_image(space: spaces.Space[Any]) -> bool:
@@ -33,6 +35,14 @@ def is_large_image(space: spaces.Space[Any]) -> bool:
 def scaled_members(space: spaces.Dict) -> list[str]:
     """Members whose scale running normalisation can find: arrays of numbers that are no images."""
     return [name for name, member in space.items() if isinstance(member, spaces.Box) and not is_image_space(member)]
+
+
+class OneHot(FlattenExtractor):
+    """Of a MultiDiscrete, whose width the library counts in numpy's integers, which an LSTM does not take."""
+
+    def __init__(self, observation_space: spaces.Space[Any]) -> None:
+        super().__init__(observation_space)
+        self._features_dim = int(self._features_dim)
 
 
 class Members(BaseFeaturesExtractor):

@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 
 from checkrein.train import noise
+from checkrein.train.algorithms import Algorithm
 from checkrein.train.failures import Failed
 
 FIELD = "spec.algorithm.hyperparameters"
@@ -47,21 +48,28 @@ RANGES: dict[str, tuple[float, float]] = {
         ("n_steps", "batch_size", "n_epochs", "buffer_size", "target_update_interval", "train_freq", "policy_delay"),
         _AT_LEAST_ONE,
     ),
+    **dict.fromkeys(
+        ("n_quantiles", "n_critics", "lstm_hidden_size", "n_lstm_layers"),
+        _AT_LEAST_ONE,
+    ),
     **dict.fromkeys(("gamma", "gae_lambda", "tau", "exploration_fraction"), _SHARE),
     **dict.fromkeys(("exploration_initial_eps", "exploration_final_eps"), _SHARE),
     **dict.fromkeys(("learning_rate", "clip_range", "max_grad_norm", "learning_starts"), _AT_LEAST_ZERO),
     **dict.fromkeys(("target_policy_noise", "target_noise_clip", noise.STD), _AT_LEAST_ZERO),
+    "top_quantiles_to_drop_per_net": _AT_LEAST_ZERO,
 }
 LINEAR = "lin_"
 
 
-def check(library: type[BaseAlgorithm], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for the library's constructor, noise still by its names in the spec (`noise.with_noise`).
+def check(algorithm: Algorithm, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters as the library takes them; noise still by its names in the spec (`noise.with_noise`).
 
     Raises Failed (InvalidHyperparameters, permanent).
     """
+    library = algorithm.library
     signature = inspect.signature(library).parameters
     known = {name: p.annotation for name, p in signature.items() if name not in OWNED}
+    known |= _network_hints(algorithm)
     known |= noise.HINTS if noise.LIBRARY in signature else {}
     accepted = {name: _value(name, value, known, library.__name__) for name, value in given.items()}
     if noise.TYPE in accepted and noise.STD not in accepted:
@@ -77,6 +85,12 @@ def default(library: type[BaseAlgorithm], name: str) -> Any:
 def invalid(name: str, why: str) -> Failed:
     """The failure that names the hyperparameter."""
     return Failed("InvalidHyperparameters", f"{FIELD}.{name}: {why}", permanent=True)
+
+
+def _network_hints(algorithm: Algorithm) -> dict[str, Any]:
+    policy = algorithm.library.policy_aliases[algorithm.policies.format("Mlp")]
+    signature = inspect.signature(policy).parameters
+    return {name: signature[name].annotation for name in algorithm.network_arguments}
 
 
 def _value(name: str, value: Any, known: Mapping[str, Any], library: str) -> Any:

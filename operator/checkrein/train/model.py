@@ -47,7 +47,7 @@ def build(task: TrainingTask) -> BaseAlgorithm:
     if why := api.misfit(spec.name, task.interface):
         raise Failed("AlgorithmMisfit", why, permanent=True)
     algorithm = ALGORITHMS[spec.name]
-    arguments = hyperparameters.check(algorithm.library, spec.hyperparameters)
+    arguments = hyperparameters.check(algorithm, spec.hyperparameters)
     _require_drawable(spec, arguments)
     environments = _environments(task, arguments.get("gamma", hyperparameters.default(algorithm.library, "gamma")))
     try:
@@ -75,6 +75,7 @@ def start_over(model: BaseAlgorithm, seed: int) -> None:
         model._last_original_obs = normalizer.get_original_obs()
     if noise := getattr(model, "action_noise", None):
         noise.reset()
+    _forget(getattr(model, "_last_lstm_states", None))
     if model.use_sde:
         model.policy.reset_noise(environments.num_envs)  # type: ignore[operator]
 
@@ -120,10 +121,12 @@ def _require_drawable(spec: AlgorithmSpec, arguments: dict[str, Any]) -> None:
 def _construct(
     algorithm: Algorithm, spec: AlgorithmSpec, environments: VecEnv, seed: int, arguments: dict[str, Any]
 ) -> BaseAlgorithm:
-    policy, extracted = policy_of(environments.observation_space)
+    kind, extracted = policy_of(environments.observation_space)
     actions = environments.action_space.shape or ()
+    shaping = {name: arguments[name] for name in algorithm.network_arguments if name in arguments}
+    learning = {name: value for name, value in arguments.items() if name not in shaping}
     return algorithm.library(
-        policy,
+        algorithm.policies.format(kind),
         environments,
         seed=initial_seed(seed),
         device=algorithm.device,
@@ -131,8 +134,9 @@ def _construct(
             "net_arch": list(spec.network.hidden),
             "activation_fn": ACTIVATIONS[spec.network.activation],
             **extracted,
+            **shaping,
         },
-        **with_noise(arguments, actions),
+        **with_noise(learning, actions),
     )
 
 
@@ -212,6 +216,13 @@ def _stagger(environments: VecEnv, lengths: list[int], seed: int) -> None:
         usual = max(1, sum(lengths) // len(lengths))
         for copy, steps in enumerate(np.random.default_rng(seed).integers(1, usual + 1, environments.num_envs)):
             environments.env_method("cut_after", int(steps), indices=copy)
+
+
+def _forget(remembered: Any) -> None:
+    """What recurrent networks, actor's and critic's, carry from step to step."""
+    for state in remembered or ():
+        for tensor in state:
+            tensor.zero_()
 
 
 def _truncate_last(buffer: Any) -> None:

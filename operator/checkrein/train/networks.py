@@ -46,6 +46,45 @@ class ActorCritic(nn.Module):
         return {"action": scores, "mean": scores, "log_std": self.policy.log_std.expand_as(scores)}
 
 
+class RecurrentActorCritic(ActorCritic):
+    """The same with LSTMs between features and heads (RecurrentPPO).
+
+    `forward` takes what the step before gave as `next_state.0`, ...: hidden and cell state of the actor's LSTM, then of
+    the critic's where it has one of its own; each [batch, layers, width].
+    """
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__(policy)
+        self.lstms = [lstm for lstm in (policy.lstm_actor, policy.lstm_critic) if lstm is not None]
+
+    def states(self, batch: int) -> list[Tensor]:
+        """At an episode's start."""
+        shapes = [(batch, lstm.num_layers, lstm.hidden_size) for lstm in self.lstms for _ in range(2)]
+        return [torch.zeros(shape) for shape in shapes]
+
+    def forward(self, observation: Tensor, *states: Tensor) -> Outputs:
+        """Both heads, each behind its memory, and what they remember."""
+        policy = self.policy
+        seen = policy.extract_features(observation, policy.pi_features_extractor)
+        valued = policy.extract_features(observation, policy.vf_features_extractor)
+        seen, following = _remember(policy.lstm_actor, seen, states[:2])
+        if policy.lstm_critic is not None:
+            valued, judged = _remember(policy.lstm_critic, valued, states[2:])
+            following += judged
+        else:
+            valued = seen if policy.shared_lstm else policy.critic(valued)
+        scores = policy.action_net(policy.mlp_extractor.forward_actor(seen))
+        value = policy.value_net(policy.mlp_extractor.forward_critic(valued)).flatten()
+        return {**self._act(scores), "value": value, **{f"next_state.{i}": s for i, s in enumerate(following)}}
+
+
+def _remember(lstm: nn.LSTM, features: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
+    """One step: what comes out, [batch, width], and the state after it."""
+    hidden, cell = (part.transpose(0, 1).contiguous() for part in state)
+    output, following = lstm(features.unsqueeze(0), (hidden, cell))
+    return output.squeeze(0), [part.transpose(0, 1) for part in following]
+
+
 class QFunction(nn.Module):
     """A greedy policy over action values (DQN)."""
 
@@ -59,10 +98,23 @@ class QFunction(nn.Module):
         return {"action": q_values.argmax(dim=1), "value": q_values.amax(dim=1), "q_values": q_values}
 
 
-class SquashedActor(nn.Module):
-    """The middle of a normal distribution squashed by tanh (SAC).
+class QuantileFunction(nn.Module):
+    """A greedy policy over the means of the distributions of returns (QR-DQN)."""
 
-    Neither `mean` and `log_std`, which are of the numbers before tanh, nor a value: the critics of SAC count the
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        self.quantile_net = policy.quantile_net
+
+    def forward(self, observation: Tensor) -> Outputs:
+        """The best action and what it is worth."""
+        q_values = self.quantile_net(observation).mean(dim=1)
+        return {"action": q_values.argmax(dim=1), "value": q_values.amax(dim=1), "q_values": q_values}
+
+
+class SquashedActor(nn.Module):
+    """The middle of a normal distribution squashed by tanh (SAC, TQC).
+
+    Neither `mean` and `log_std`, which are of the numbers before tanh, nor a value: the critics count the
     entropy that is still to come beside what the environment pays.
     """
 

@@ -13,18 +13,50 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from checkrein.api.meta import format_duration
-from checkrein.api.tasks import SERVING_PORT, TrainingProgress
+from checkrein.api.tasks import SERVING_PORT, Failure, TrainingProgress
 from checkrein.api.training import CheckpointStatus, Progress
 from checkrein.train.checkpoints import Checkpoints
+from checkrein.train.logged import Logged
 
 PORT_VARIABLE = "CHECKREIN_PORT"
 MOST_STEPS = 10**12
 MOST_RETURN = 10**15
+STEPS = "checkrein_training_steps"
+UPDATES = "checkrein_training_updates"
+LOST = "checkrein_training_checkpoints_lost"
+WANTED = "checkrein_training_steps_wanted"
+RATE = "checkrein_training_steps_per_second"
+RETURN = "checkrein_training_episode_return"
+LENGTH = "checkrein_training_episode_steps"
+CHECKPOINT = "checkrein_training_checkpoint_step"
+CHECKPOINT_TIME = "checkrein_training_checkpoint_timestamp_seconds"
+STARTED = "checkrein_training_start_timestamp_seconds"
+GRADIENT = "checkrein_training_gradient_norm"
+LOSS = "checkrein_training_loss"
+LOGGED = "checkrein_training_logged"
+HELP = {
+    STEPS: "Environment steps taken, those of earlier attempts up to the checkpoint included.",
+    UPDATES: "Updates of the networks, as the library counts them.",
+    LOST: "Checkpoints that could not be stored.",
+    WANTED: "Environment steps of the budget.",
+    RATE: "Environment steps per second of this attempt.",
+    RETURN: "Mean return of the latest 100 episodes.",
+    LENGTH: "Mean length of the latest 100 episodes, in steps.",
+    CHECKPOINT: "Step of the newest checkpoint; 0 before the first.",
+    CHECKPOINT_TIME: "When this attempt stored its newest checkpoint, Unix time.",
+    STARTED: "When this attempt began to train, Unix time.",
+    GRADIENT: "Euclidean norm of the latest update's gradients, after clipping.",
+    LOSS: "Terms of the latest update's loss: total, value, policy_gradient, entropy, actor, critic, ent_coef.",
+    LOGGED: "What else the library logs of its latest update, by its own name (approx_kl, learning_rate, ...).",
+}
+"""The trainer's metrics, and what they mean."""
+LABELS = {LOSS: ("term",), LOGGED: ("key",)}
+COUNTERS = (STEPS, UPDATES, LOST)
 
 
 class Learner(Protocol):
@@ -55,11 +87,29 @@ def progress(
 class Meter:
     """Reads progress off a running algorithm. `duration`: seconds that this attempt may train, None for no limit."""
 
-    def __init__(self, model: Learner, total: int, duration: float | None, checkpoints: Checkpoints) -> None:
-        self._model, self._total, self._first = model, total, model.num_timesteps
+    def __init__(
+        self,
+        model: Learner,
+        total: int,
+        duration: float | None,
+        checkpoints: Checkpoints,
+        logged: Logged | None = None,
+    ) -> None:
+        self._logged = logged
+        self._started = time.time()
+        self._model, self._total, self._duration = model, total, duration
         self._checkpoints = checkpoints
-        self._start = time.monotonic()
-        self.deadline = None if duration is None else self._start + duration
+        self.begin()
+
+    def begin(self) -> None:
+        """From here on counts: the checkpoint to go on from is restored."""
+        self._first, self._start = self._model.num_timesteps, time.monotonic()
+        self.deadline = None if self._duration is None else self._start + self._duration
+
+    @property
+    def failure(self) -> Failure | None:
+        """What the store does not do now."""
+        return self._checkpoints.failure
 
     @property
     def checkpoint(self) -> CheckpointStatus | None:
@@ -80,36 +130,58 @@ class Meter:
         )
 
     def collect(self) -> Iterator[Metric]:
-        """For prometheus_client's registry."""
+        """For prometheus_client's registry. What is not known yet has no series."""
         now = self.read()
+        logged = dict(self._logged.values) if self._logged else {}
+        yield CounterMetricFamily(STEPS, HELP[STEPS], value=float(now.steps))
+        if (updates := logged.pop("n_updates", None)) is not None:
+            yield CounterMetricFamily(UPDATES, HELP[UPDATES], value=updates)
+        yield CounterMetricFamily(LOST, HELP[LOST], value=self._checkpoints.lost)
+        lengths = [float(episode["l"]) for episode in self._model.ep_info_buffer or () if "l" in episode]
         values = {
-            "steps": (float(now.steps), "Environment steps taken."),
-            "steps_wanted": (float(now.total), "Environment steps of the budget."),
-            "steps_per_second": (float(now.steps_per_second), "Environment steps per second of this attempt."),
-            "episode_return": (float(now.episode_return or "nan"), "Mean return of the latest 100 episodes."),
-            "checkpoint_step": (
-                float(self.checkpoint.step if self.checkpoint else 0),
-                "Step of the newest checkpoint.",
-            ),
+            WANTED: float(now.total),
+            RATE: float(now.steps_per_second),
+            RETURN: float(now.episode_return) if now.episode_return is not None else None,
+            LENGTH: sum(lengths) / len(lengths) if lengths else None,
+            CHECKPOINT: float(self.checkpoint.step if self.checkpoint else 0),
+            CHECKPOINT_TIME: self._checkpoints.stored_at,
+            STARTED: self._started,
+            GRADIENT: self._logged.gradient_norm if self._logged else None,
         }
-        for name, (value, text) in values.items():
-            yield GaugeMetricFamily(f"checkrein_training_{name}", text, value=value)
+        for name, value in values.items():
+            if value is not None:
+                yield GaugeMetricFamily(name, HELP[name], value=value)
+        yield _labelled(LOSS, "term", {term(k): v for k, v in logged.items() if k.endswith("loss")})
+        yield _labelled(LOGGED, "key", {k: v for k, v in logged.items() if not k.endswith("loss")})
+
+
+def term(name: str) -> str:
+    """Which part of the loss the library's name means: value of value_loss, total of loss."""
+    return name.removesuffix("loss").rstrip("_") or "total"
+
+
+def _labelled(name: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, HELP[name], labels=[label])
+    for key, value in sorted(values.items()):
+        family.add_metric([key], value)
+    return family
 
 
 @contextmanager
-def serve(meter: Meter) -> Iterator[int]:
-    """Answer HTTP in a thread while the block runs; gives the port."""
-    registry = CollectorRegistry()
-    registry.register(meter)
+def serve(meter: Meter, registry: CollectorRegistry | None = None) -> Iterator[int]:
+    """Answer HTTP in a thread while the block runs; gives the port. `registry` may hold other metrics already."""
+    told = registry or CollectorRegistry()
+    told.register(meter)
+    ProcessCollector(registry=told)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             match self.path:
                 case "/progress":
-                    answer = TrainingProgress(progress=meter.read(), checkpoint=meter.checkpoint)
+                    answer = TrainingProgress(progress=meter.read(), checkpoint=meter.checkpoint, failure=meter.failure)
                     self._answer(200, "application/json", answer.model_dump_json(by_alias=True).encode())
                 case "/metrics":
-                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry))
+                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(told))
                 case "/livez":
                     self._answer(200, "text/plain", b"ok")
                 case _:

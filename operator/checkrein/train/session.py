@@ -21,6 +21,7 @@ from checkrein.api.tasks import (
 )
 from checkrein.store.client import Store
 from checkrein.store.errors import StoreError
+from checkrein.store.observing import Observer, nobody
 from checkrein.train import report
 from checkrein.train.failures import Failed, describe
 
@@ -46,9 +47,9 @@ def run(task: type[TaskT], work: Callable[[TaskT], Report], failed: Callable[[Fa
     return 2 if outcome.failure.permanent else 1
 
 
-def open_store(location: StoreLocation) -> Store:
+def open_store(location: StoreLocation, observer: Observer = nobody) -> Store:
     """The store by the mounted credentials, which are read again whenever they are renewed."""
-    return Store.from_file(location, os.environ.get(CREDENTIALS_VARIABLE, CREDENTIALS_FILE))
+    return Store.from_file(location, os.environ.get(CREDENTIALS_VARIABLE, CREDENTIALS_FILE), observer)
 
 
 def _terminate(*_: object) -> None:

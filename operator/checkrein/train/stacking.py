@@ -22,7 +22,7 @@ from checkrein.train.observations import stacked
 from checkrein.wrappers.layers import stack_axis
 from checkrein.wrappers.spaces import build
 
-STATE, NEXT = "state.0", "next_state.0"
+STATE = "state.0"
 
 Array = np.ndarray[Any, Any]
 
@@ -38,25 +38,26 @@ class Layers(nn.Module):
         self.names = [""] if self.flatten else list(self.leaves)
         self.axis = 1 if self.flatten or self.frames == 1 else 1 + stack_axis(build(observation))
 
-    def zeros(self, observation: Space, batch: int) -> dict[str, Tensor]:
-        """State at an episode's start, by input name; nothing where nothing is stacked."""
+    def zeros(self, observation: Space, batch: int) -> list[Tensor]:
+        """State at an episode's start; nothing where nothing is stacked."""
         if self.frames == 1:
-            return {}
+            return []
         shape = [sum(map(flat_width, self.leaves.values()))] if self.flatten else list(observation.shape)
         shape[self.axis - 1] *= self.frames - 1
-        return {STATE: torch.zeros(batch, *shape)}
+        return [torch.zeros(batch, *shape)]
 
-    def forward(self, *inputs: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """From the observation's parts, then the state: the parts as learnt, counting from 0, and the next state."""
+    def forward(self, *inputs: Tensor) -> tuple[list[Tensor], list[Tensor], tuple[Tensor, ...]]:
+        """From the observation's parts, then states: the parts as learnt, from 0; the next stack; other states."""
         parts = [_from_zero(leaf, part) for leaf, part in zip(self.leaves.values(), inputs, strict=False)]
+        states = inputs[len(self.leaves) :]
         if self.flatten:
             flat = [_flat(leaf, part) for leaf, part in zip(self.leaves.values(), parts, strict=True)]
             parts = [torch.cat(flat, dim=1)]
         if self.frames == 1:
-            return parts, {}
-        whole = torch.cat([inputs[-1], parts[0].float()], dim=self.axis)
+            return parts, [], states
+        whole = torch.cat([states[0], parts[0].float()], dim=self.axis)
         width = parts[0].shape[self.axis]
-        return [whole], {NEXT: whole.narrow(self.axis, width, width * (self.frames - 1))}
+        return [whole], [whole.narrow(self.axis, width, width * (self.frames - 1))], states[1:]
 
 
 def frames_of(wrappers: Sequence[Wrapper]) -> int:

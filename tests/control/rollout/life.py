@@ -27,6 +27,7 @@ from checkrein.judge.assignment import Unit
 POINTERS = [b.pointer(f"cartpole-{n}", str(n)) for n in range(1, 7)]
 ONE, TWO, THREE = POINTERS[:3]
 AWAY = Unavailable("StoreUnavailable", "store:9000 does not answer")
+NO_KEY = Unavailable("AssignmentKeyMissing", "no key")
 SILENT = Unavailable("PodSilent", "10.0.0.1:8081: ConnectError")
 RETURN = {
     "name": "return",
@@ -62,12 +63,19 @@ class Replica:
     block: tuple[int, int, int] | None = None  # number, weight, next index of the running block
     rollout: str = ""
     silent: bool = False
+    lost_before: int = 0
     report: ShadowReport | None = None
 
     def evidence(self, after: int, now: float) -> Evidence:
         parts = [p for p in self.parts.values() if p.last > after]
         return Evidence(
-            stream=self.stream, upto=self.upto, now=now, rollout=self.rollout, parts=parts, shadow=self.report
+            stream=self.stream,
+            upto=self.upto,
+            lost_before=self.lost_before,
+            now=now,
+            rollout=self.rollout,
+            parts=parts,
+            shadow=self.report,
         )
 
     def keep(self, part: Part) -> Part:
@@ -100,6 +108,7 @@ class Life:
         self.environments: dict[str, RLEnvironment] = {"cartpole": b.ready_environment(bounds=bounds)}
         self.replicas: list[Replica] = []
         self.gone: dict[str, Replica] = {}
+        self.key = b"k" * 32  # by which arms are told
         self.stored = True  # whether the store answers
         self.store: list[HistoryEntry] = []
         self.random = random.Random(seed)
@@ -253,6 +262,7 @@ class Life:
     def _assigned(self, replica: Replica) -> tuple[Unit | None, Any]:
         status, spec = self.status, self.agent.spec.strategy
         step, rollout = status.step, status.rollout
+        seed = assignment.opened(rollout.seed, self.key or b"k" * 32) if rollout else ""
         if self.agent.spec.override is not None or status.stable is None:
             return None, "stable"
         if step is None or status.candidate is None or rollout is None or step.kind == "Loading":
@@ -264,15 +274,15 @@ class Life:
         if spec and spec.unit == "Client":
             client = f"c{self.random.randrange(10**9)}"
             return Unit("client", rollout.id, client, weight=step.weight), assignment.of_client(
-                rollout.seed, client, step.weight
+                seed, client, step.weight
             )
         if spec and spec.unit == "Window":
             size, _ = assignment.shape(step.weight)
             number = int(self.now.timestamp() // spec.window.total_seconds())  # type: ignore[union-attr]
             block, index = divmod(number, size)
-            arm = assignment.arms(rollout.seed, "", block, step.weight)[index]
+            arm = assignment.arms(seed, "", block, step.weight)[index]
             return Unit("window", rollout.id, "", block, index, step.weight), arm
-        return self._blocked(replica, rollout.id, rollout.seed, step.weight)
+        return self._blocked(replica, rollout.id, seed, step.weight)
 
     @staticmethod
     def _plain(kind: Any, rollout: str, replica: Replica) -> tuple[Unit, str]:
@@ -323,7 +333,9 @@ class World(dict[Any, Any]):
                 known = {**life.gone, **{r.stream: r for r in life.replicas}}
                 return known[stream].evidence(after, now) if life.stored and stream in known else AWAY
             case requests.DrawSeed(_, rollout):
-                return f"seed-of-{rollout}"
+                return f"{assignment.KEYED}{rollout}"
+            case requests.OpenSeed(_, _, seed):
+                return assignment.opened(seed, life.key) if life.key else NO_KEY
             case requests.EstimateOffPolicy():
                 return life.estimate
             case requests.ReadHistory():

@@ -365,3 +365,31 @@ def test_a_pass_asks_in_few_rounds() -> None:
         life.agent = life.agent.model_copy(update={"status": planned.status})
     assert life.acting == "cartpole-2"
     assert all(e.stored for e in life.status.history)
+
+
+# --- the key that tells arms
+
+
+def test_without_the_key_that_tells_arms_evidence_waits_and_no_unit_is_lost() -> None:
+    life = under_way()
+    before, key = scored(life), life.key
+    life.key = b""
+    for _ in range(5):
+        life.play(4)
+        life.look(3)
+    assert (scored(life), life.said()[:2]) == (before, ("AssignmentKeyMissing", "False"))
+    life.key = key
+    life.look(3)
+    assert scored(life) > before
+    assert life.status.rollout
+    assert not life.status.rollout.findings.get("unknown")
+
+
+def test_another_key_makes_unknown_what_was_assigned_by_the_old_one() -> None:
+    life = under_way()
+    life.play(20)
+    life.key = b"o" * 32
+    life.look(3)
+    assert life.status.rollout
+    assert life.status.rollout.findings["unknown"] > 0
+    assert life.acting == "cartpole-1"

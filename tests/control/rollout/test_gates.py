@@ -10,8 +10,9 @@ from tests.control.rollout.life import ERRORS, RETURN, TWO, canary, strategy
 
 from checkrein.api.evidence import ShadowPart
 from checkrein.api.policy import PolicyVersion
-from checkrein.control.rollout import gates
-from checkrein.control.rollout.gates import Asking, Refusal
+from checkrein.control.rollout import asking as asks
+from checkrein.control.rollout import scores
+from checkrein.control.rollout.asking import Asking, Refusal
 from checkrein.control.rollout.ledger import Episode
 from checkrein.control.rollout.ready import Ready
 from checkrein.judge.assignment import Unit
@@ -32,7 +33,7 @@ def ask(
 ) -> Asking | Refusal:
     agent = b.agent("cartpole-2", spec=strategy(canary=canary(gates=listed or (RETURN, ERRORS)), **fields))
     known = {"cartpole": b.ready_environment(bounds=bounds)} if environments is None else environments
-    return gates.asking(agent, VERSIONS[TWO.name], versions or VERSIONS, known, attempt)
+    return asks.asking(agent, VERSIONS[TWO.name], versions or VERSIONS, known, attempt)
 
 
 def asked(*listed: dict[str, Any], **fields: Any) -> Asking:
@@ -136,7 +137,7 @@ def test_evidence_belongs_to_one_way_of_asking(change: dict[str, Any]) -> None:
 def test_weights_are_no_part_of_what_is_asked() -> None:
     other = canary({"weight": 10, "units": 3}, gates=[RETURN, ERRORS])
     agent = b.agent("cartpole-2", spec={"strategy": {"canary": other, "shadow": {"units": 3}}})
-    asking = gates.asking(agent, VERSIONS[TWO.name], VERSIONS, {"cartpole": b.ready_environment()}, 1)
+    asking = asks.asking(agent, VERSIONS[TWO.name], VERSIONS, {"cartpole": b.ready_environment()}, 1)
     assert isinstance(asking, Asking)
     assert asking.digest == asked().digest
 
@@ -196,13 +197,13 @@ BELOW = {**RETURN, "subgroup": {"name": "steep", "when": "observation[0] > 0.0"}
 )
 def test_scores(gate: dict[str, Any], unit: list[Episode] | None, expected: float | None) -> None:
     [test] = asked(gate).tests
-    assert gates.score(test, unit, "candidate") == (None if expected is None else pytest.approx(expected))
+    assert scores.score(test, unit, "candidate") == (None if expected is None else pytest.approx(expected))
 
 
 def test_a_unit_outside_a_subgroup_is_in_the_block_and_not_in_the_group() -> None:
     [test] = asked(BELOW).tests
     inside, outside = [episode(groups=frozenset({"steep"}))], [episode()]
-    block = gates.block(test, Ready((inside, outside, None), (outside,)))
+    block = scores.block(test, Ready((inside, outside, None), (outside,)))
     assert (block.candidate_in, block.stable_in) == ((True, False, True), (False,))
 
 
@@ -217,4 +218,4 @@ def test_a_unit_outside_a_subgroup_is_in_the_block_and_not_in_the_group() -> Non
 )
 def test_scores_of_a_shadow(gate: dict[str, Any], shadow: ShadowPart, expected: float | None) -> None:
     [test] = asked(gate).tests
-    assert gates.shadow_score(test, episode(shadow=shadow)) == expected
+    assert scores.shadow_score(test, episode(shadow=shadow)) == expected

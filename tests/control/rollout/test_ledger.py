@@ -126,6 +126,15 @@ UNFINISHED = {"ended": "", "ended_at": None, "length": None}
             id="nothing more will follow -> it is over",
         ),
         pytest.param(
+            [
+                told(part(late_reward=7.0, late_cost=1.0, outcomes={"a": (4.0, 1.0), "b": (3.0, 0.0)}, final=True)),
+                told(part(rewarded=[], reward=0, late_reward=6.0, outcomes={"b": (3.0, 0.0)}), stream="b"),
+            ],
+            LATE,
+            {"reward": 10.0 + 7.0 + 3.0, "cost": 1.0},
+            id="an outcome that was told two replicas counts once, one without an id twice",
+        ),
+        pytest.param(
             [told(part(rewarded=[], reward=0))],
             Clock(T0 + 110, 3600, 60),
             {"finished": True, "worst": True},

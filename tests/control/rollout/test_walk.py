@@ -252,3 +252,33 @@ def test_one_that_a_replica_refuses_for_good_is_taken_off_all(monkeypatch: pytes
     status: AgentDeploymentStatus = life.look(1)
     assert (life.said()[0], status.candidate, status.epoch) == ("WarmUpFailed", None, 5)
     assert [r.attempt for r in status.rejected] == [0]
+
+
+CLIENTS = {"unit": "Client", "window": "10s"}
+
+
+def test_clients_whose_first_episode_nobody_knows_any_more_end_the_rollout_and_it_says_why() -> None:
+    life = Life(spec=strategy(**CLIENTS, canary=canary(ONE_STEP, gates=[RETURN], maxDuration="5m")))
+    life.look()
+    life.play(4)
+    life.look(3)
+    life.replicas[0].lost_before = life.replicas[0].upto
+    life.play(4)
+    life.until(lambda s: s.rollout.findings.get("lost") == 1)
+    assert "no unit can be scored any more: a replica has lost part of its evidence" in life.said()[2]
+    life.until(lambda s: s.rejected, play=0)
+    assert life.said()[0] == "Inconclusive"
+    assert "it keeps 20,000 episodes" in life.said()[2]
+
+
+def test_what_a_replica_lost_before_the_rollout_is_not_missed() -> None:
+    life = Life(spec=strategy(**CLIENTS, watch={"drop": "0.1"}, canary=canary(ONE_STEP, gates=[RETURN])))
+    for replica in life.replicas:
+        life.play(4)
+        replica.lost_before = 2
+    life.edit(policyVersion="cartpole-1")
+    for _ in range(3):
+        life.look(3)
+        life.play(4)
+    life.edit(policyVersion="cartpole-2")
+    life.until(lambda s: s.stable.name == "cartpole-2")

@@ -202,6 +202,18 @@ def test_late_outcomes_reach_their_episode_by_token_and_by_decision() -> None:
     assert (part.late_reward, part.late_cost, part.final, part.reward, part.last) == (5.0, 2.0, True, 0.0, 6)
 
 
+def test_a_late_outcome_with_an_id_counts_once_and_is_told_with_it() -> None:
+    part = only(
+        decision("a", 0),
+        outcome(episode="a", reward=5.0, unit=UNIT, id="x"),
+        outcome(episode="a", reward=5.0, unit=UNIT, id="x"),
+        outcome(decision="a-0", cost=2.0, id="x"),
+        outcome(decision="a-0", cost=2.0),
+    )
+    assert (part.late_reward, part.late_cost) == (5.0, 4.0)
+    assert part.outcomes == {"x": (5.0, 0.0), "a-0/x": (0.0, 2.0)}
+
+
 def test_an_outcome_at_a_replica_that_never_saw_the_episode_is_a_part_of_it() -> None:
     part = only(outcome(episode="a", reward=5.0, unit=UNIT, arm="candidate"))
     assert (part.episode, part.arm, part.steps, part.late_reward) == ("a", "candidate", [], 5.0)

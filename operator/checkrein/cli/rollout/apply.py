@@ -12,7 +12,7 @@ from typing import Any
 from checkrein.api import yamltext
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.policy import PolicyVersion
-from checkrein.api.strategy import Abort, Approve
+from checkrein.api.words import Abort, Approve
 from checkrein.cli.errors import Refusal
 from checkrein.cli.kube import Conflict, Kube
 from checkrein.cli.rollout import owners

@@ -9,17 +9,18 @@ from typing import Any
 
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.environment import RLEnvironment
+from checkrein.api.gates import Gate
 from checkrein.api.policy import PolicyVersion
 from checkrein.api.strategy import CanaryStep, Strategy
 from checkrein.cli.errors import Refusal
 from checkrein.cli.kube import Kube
 from checkrein.cli.rollout import apply
-from checkrein.cli.rollout.gates import Asked, Bounds, asked
 from checkrein.cli.text import number, table
+from checkrein.judge.asking import RATES, Asked, Bounds, tests
 from checkrein.judge.canary import refuse
 from checkrein.judge.planning import needed
 
-RATES = ("errors", "slowDecisions", "shielded", "cost")
+COUNTED = RATES | {"cost"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Need:
     """What one gate takes. `units`: candidate units until it passes, if the candidate is as good as stable; None for
     guards, which are not waited for, and where `refused` says why it cannot be shown."""
 
-    asked: Asked
+    asked: Asked[Gate]
     units: int | None = None
     note: str = ""
     refused: str = ""
@@ -92,7 +93,8 @@ def outlook(
     """The arithmetic. `available`: how many units there will be, where somebody knows. `hoped`: the new version's mean
     return in its own evaluation, without which nothing can be said to be better than stable."""
     steps = strategy.canary.steps if strategy.canary else []
-    needs = tuple(_need(a, record, steps, hoped) for a in asked(strategy, record.bounds, attempt, reference))
+    asked = _asked(strategy, record.bounds, attempt, reference)
+    needs = tuple(_need(a, record, steps, hoped) for a in asked)
     unit = strategy.unit.lower()
     candidate = units = None
     refused = ""
@@ -119,7 +121,16 @@ def exposure(steps: Sequence[CanaryStep], candidate: int) -> tuple[int, int]:
     return scored + left, math.ceil(total + left * 100 / steps[-1].weight)
 
 
-def _need(question: Asked, record: Record, steps: Sequence[CanaryStep], hoped: float | None) -> Need:
+def _asked(
+    strategy: Strategy, bounds: Bounds | None, attempt: int, reference: tuple[str, float] | None
+) -> Sequence[Asked[Gate]]:
+    canary = strategy.canary
+    if canary is None:
+        return ()
+    return tests(canary.gates, canary.min_units, bounds, reference[1] if reference else None, attempt)
+
+
+def _need(question: Asked[Gate], record: Record, steps: Sequence[CanaryStep], hoped: float | None) -> Need:
     gate = question.gate
     if refused := refuse(question.test):
         why = record.unbounded if gate.metric == "return" else ""
@@ -142,18 +153,18 @@ def _need(question: Asked, record: Record, steps: Sequence[CanaryStep], hoped: f
     return Need(question, units, note)
 
 
-def _expectation(question: Asked, record: Record) -> tuple[float, float | None, str]:
+def _expectation(question: Asked[Gate], record: Record) -> tuple[float, float | None, str]:
     """(mean, standard deviation, assumption) of a candidate that is as good as stable."""
     gate = question.gate
     if gate.metric == "humanApproval":
         return 0.5, 0.5, "pairs, if people prefer neither"
-    if gate.metric in RATES:
+    if gate.metric in COUNTED:
         return 0.0, 0.0, f"if no candidate unit has any {gate.metric}"
     group = f"in subgroup {gate.subgroup.name}" if gate.subgroup else ""
     return record.mean, record.sd, group
 
 
-def _asks(question: Asked) -> str:
+def _asks(question: Asked[Gate]) -> str:
     gate, alpha = question.gate, number(question.test.alpha_pass)
     if gate.margin:
         return f"{gate.test} with a margin of {number(gate.margin.value)} ({gate.margin.of}), alpha {alpha}"
@@ -233,14 +244,14 @@ def _lines(plan: Outlook, agent: AgentDeployment) -> Iterator[str]:
     yield ""
     header = ("GATE", "METRIC", "ROLE", f"CANDIDATE {plan.unit.upper()}S", "NOTE")
     rows = (
-        (n.asked.label, n.asked.gate.metric, n.asked.gate.role, "-" if n.units is None else f"~{n.units}", n.note)
+        (n.asked.name, n.asked.gate.metric, n.asked.gate.role, "-" if n.units is None else f"~{n.units}", n.note)
         for n in plan.needs
     )
     yield from table(header, rows)
     yield ""
     for need in plan.needs:
         if need.refused:
-            yield f"gate {need.asked.label} cannot be shown: {need.refused}"
+            yield f"gate {need.asked.name} cannot be shown: {need.refused}"
     if plan.candidate is not None:
         shadow = f"{plan.shadowed} {plan.unit}s for the shadow, then " if plan.shadowed else ""
         theirs = f"{plan.candidate} of them the candidate's"
@@ -268,7 +279,7 @@ def document(plan: Outlook) -> dict[str, Any]:
         "unit": plan.unit,
         "gates": [
             {
-                "name": need.asked.label,
+                "name": need.asked.name,
                 "metric": need.asked.gate.metric,
                 "role": need.asked.gate.role,
                 "candidateUnits": need.units,

@@ -143,6 +143,13 @@ def _watch(agent: AgentDeployment) -> Iterator[str]:
         f"watch      mean return lately {number(watch.recent)}, on its record {number(watch.baseline)}; "
         f"{plural(watch.units, 'episode')} watched, evidence of a drop {number(watch.evidence)}{alarm}"
     )
+    for other in watch.others:
+        if other.state:
+            what = {"errors": "share of failed decisions", "cost": "mean cost"}[other.metric]
+            yield (
+                f"           {what} lately {number(other.recent)}, on its record {number(other.baseline)}; "
+                f"evidence of a rise {number(other.evidence)}{alarm}"
+            )
 
 
 def _rejected(agent: AgentDeployment) -> Iterator[str]:

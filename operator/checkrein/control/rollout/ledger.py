@@ -107,6 +107,7 @@ def _episode(id_: str, unit: Unit, told: Sequence[tuple[Part, bool]], clock: Clo
     twice = sum(b - a for a, b in rewarded) > covered(rewarded)  # a reward that two replicas have added
     told_all = length is not None and covers(rewarded, length)
     late = any(p.late_reward for p in parts)
+    late_reward, late_cost = _late(parts)
     waits_for_outcomes = clock.outcome_deadline > 0
     return Episode(
         id=id_,
@@ -119,8 +120,8 @@ def _episode(id_: str, unit: Unit, told: Sequence[tuple[Part, bool]], clock: Clo
         or end.ended in ("deadline", "aborted")
         or (waits_for_outcomes and not (final or told_all or late)),
         complete=final or told_all or (waits_for_outcomes and late),
-        reward=sum(p.reward + p.late_reward for p in parts),
-        cost=sum(p.cost + p.late_cost for p in parts),
+        reward=sum(p.reward for p in parts) + late_reward,
+        cost=sum(p.cost for p in parts) + late_cost,
         decided=sum(p.decided for p in parts),
         failed=sum(p.failed for p in parts),
         shielded=sum(p.shielded for p in parts),
@@ -129,6 +130,18 @@ def _episode(id_: str, unit: Unit, told: Sequence[tuple[Part, bool]], clock: Clo
         findings=_summed(p.findings for p in parts),
         shadow=_shadow(parts),
     )
+
+
+def _late(parts: Iterable[Part]) -> tuple[float, float]:
+    """Late reward and cost. An outcome that its reporter told two replicas, not knowing of the first, counts once."""
+    reward = cost = 0.0
+    known: set[str] = set()
+    for part in sorted(parts, key=lambda p: (p.first, p.last)):
+        again = [value for name, value in part.outcomes.items() if name in known]
+        known.update(part.outcomes)
+        reward += part.late_reward - sum(r for r, _ in again)
+        cost += part.late_cost - sum(c for _, c in again)
+    return reward, cost
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

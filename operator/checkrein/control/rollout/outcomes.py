@@ -8,7 +8,7 @@ from checkrein.api.deployment import AgentDeploymentStatus, PolicyPointer, Rejec
 from checkrein.api.meta import bounded
 from checkrein.api.rollout import HistoryEntry, RolloutStatus, WatchStatus
 from checkrein.control.plan import Unavailable
-from checkrein.control.rollout import gates, history, intake, words
+from checkrein.control.rollout import gates, history, intake, records, words
 from checkrein.control.rollout.scene import Scene, kept, updated
 
 
@@ -84,9 +84,7 @@ def promoted(
     if isinstance(answer, Unavailable) and waits:
         return answer
     new = new if isinstance(answer, Unavailable) else answer
-    baseline = next((g.candidate for g in status.gates if g.metric == "return" and g.candidate is not None), None)
-    watch = WatchStatus(baseline=baseline) if status.step and baseline is not None else None
-    return _acts(scene, status, candidate, new, watch)
+    return _acts(scene, status, candidate, new, records.proved(status.gates) if status.step else None)
 
 
 def rolled_back(

@@ -9,10 +9,12 @@ from typing import Any
 from checkrein.api import names
 from checkrein.api.deployment import AgentDeployment, AgentDeploymentStatus
 from checkrein.control import overrides, replicas
+from checkrein.control.children import POD_CREATION_PATIENCE, held_by
 from checkrein.control.conditions import Writer
+from checkrein.control.fresh import pod_trouble, refused
 from checkrein.control.plan import Answers, Manifest, Plan, Unavailable
 from checkrein.control.requests import EnsureSession, EnsureTokenKey
-from checkrein.control.rollout import history, outcomes, phases, watch
+from checkrein.control.rollout import history, news, outcomes, phases, watch
 from checkrein.control.rollout.scene import Observed, Scene
 from checkrein.control.workloads import agents
 from checkrein.control.workloads.pods import owner_reference
@@ -31,16 +33,19 @@ def plan(agent: AgentDeployment, observed: Observed, answers: Answers, now: date
     try:
         _secrets(agent, observed, answers)
     except Unavailable as no:
-        status = _readiness(write.put(status, "Progressing", False, no.reason, no.message), agent, observed, write)
+        status = _readiness(
+            write.put(status, "Progressing", False, no.reason, no.message), agent, observed, answers, write
+        )
         return Plan(status=status, after=STORE_RETRY)
     scene = Scene(agent, observed, answers, replicas.heard(observed.pods, answers), write)
     status = _advanced(scene, status)
     status = replicas.standby(agent, status, observed.versions, scene.reports, write)
     status = replicas.honoured(replicas.logging(status, scene.reports, write), scene.reports, write)
-    status = _readiness(status, agent, observed, write)
+    status = _readiness(status, agent, observed, answers, write)
     return Plan(
         status=status,
         apply=_changed(agents.objects(agent, observed.settings, observed.cluster), observed),
+        news=news.news(agent, status),
         after=_next_look(scene, status),
     )
 
@@ -93,7 +98,9 @@ def _changed(desired: tuple[Manifest, ...], observed: Observed) -> tuple[Manifes
     """The children that are missing or were applied from another spec."""
 
     def digest(obj: Mapping[str, Any] | None) -> str | None:
-        return obj["metadata"].get("annotations", {}).get(agents.DESIRED) if obj else None
+        if obj is None or held_by(obj):  # it does nothing any more; to apply it tells why
+            return None
+        return str(obj["metadata"].get("annotations", {}).get(agents.DESIRED))
 
     return tuple(o for o in desired if digest(o) != digest(observed.children.get((o["kind"], o["metadata"]["name"]))))
 
@@ -112,20 +119,21 @@ def _counted(agent: AgentDeployment, observed: Observed) -> AgentDeploymentStatu
 
 
 def _readiness(
-    status: AgentDeploymentStatus, agent: AgentDeployment, observed: Observed, write: Writer
+    status: AgentDeploymentStatus, agent: AgentDeployment, observed: Observed, answers: Answers, write: Writer
 ) -> AgentDeploymentStatus:
     """Ready: somebody who may decides on at least one replica, whatever the rollout does."""
     wanted, ready = agent.spec.replicas, status.ready_replicas
     override = overrides.active(agent, write.now)
     if wanted == 0 and status.replicas == 0:
         return write.put(status, "Ready", False, "ScaledToZero", "spec.replicas is 0", phase="Pending")
+    kept = None if ready else _kept(agent, observed, answers, write.now)
     if status.stable is None and override is None:
-        return write.put(status, "Ready", False, "NoPolicy", "no version has passed its checks yet", phase="Pending")
+        message = "no version has passed its checks yet" + (f"; {kept[0]}: {kept[1]}" if kept else "")
+        return write.put(status, "Ready", False, "NoPolicy", message, phase="Pending")
     if override and override.mode == "Stop":
         return write.put(status, "Ready", False, "Stopped", "spec.override: no decision is given", phase="Overridden")
     if ready == 0:
-        problem = next((p.problem for p in observed.pods if p.problem), None)
-        reason, message = problem or ("NoReplicaReady", f"0 of {wanted} replicas are ready")
+        reason, message = kept or ("NoReplicaReady", f"0 of {wanted} replicas are ready")
         return write.put(status, "Ready", False, reason, message, phase="Degraded")
     if override:
         message = f"spec.override ({override.mode}) decides on {ready} of {wanted} replicas"
@@ -136,3 +144,16 @@ def _readiness(
         phase = "Paused" if phases.is_waiting(status) else "Progressing"
     message = f"{status.stable.name} decides on {ready} of {wanted} replicas"
     return write.put(status, "Ready", True, "Deciding", message, phase=phase)
+
+
+def _kept(agent: AgentDeployment, observed: Observed, answers: Answers, now: datetime) -> tuple[str, str] | None:
+    """What keeps replicas from running, where that is known. Raises Unanswered."""
+    namespace, name = agent.metadata.namespace, names.agent(agent.metadata.name)
+    for pod in observed.pods:
+        if kept := pod_trouble(pod, namespace, answers, now):
+            return kept
+    made = observed.children.get(("StatefulSet", name), {}).get("metadata", {})
+    since = datetime.fromisoformat(made.get("creationTimestamp", now.isoformat()))
+    if observed.pods or now - since < POD_CREATION_PATIENCE:
+        return None
+    return refused(f"StatefulSet {name}", made["uid"], namespace, answers)

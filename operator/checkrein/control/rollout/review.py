@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from checkrein.api.deployment import AgentDeploymentStatus
 from checkrein.api.rollout import ReviewPair
-from checkrein.api.strategy import Review
+from checkrein.api.words import Review
 from checkrein.control.rollout.ready import Episodes, Ready
 from checkrein.judge.blocks import Block
 

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from checkrein.api import names
 from checkrein.api.deployment import AgentDeployment, AgentDeploymentSpec, AgentDeploymentStatus, Override
 from checkrein.api.environment import RLEnvironment
 from checkrein.api.policy import PolicyVersion
+from checkrein.api.rollout import RolloutStatus
 from checkrein.api.strategy import Strategy
 from checkrein.control import overrides, policy, replicas
 from checkrein.control.children import PodView
 from checkrein.control.conditions import Writer
 from checkrein.control.plan import Answers
+from checkrein.control.requests import OpenSeed
 from checkrein.control.settings import Settings
+from checkrein.judge.assignment import is_keyed
 
 PROGRESSING = "Progressing"
 
@@ -78,6 +82,13 @@ class Scene:
     def override(self) -> Override | None:
         """The override that holds now."""
         return overrides.active(self.agent, self.now)
+
+    def seed(self, rollout: RolloutStatus) -> str:
+        """The seed that tells arms. The published one alone does not. Raises Unanswered, Unavailable."""
+        if not is_keyed(rollout.seed):
+            return rollout.seed  # of a rollout that began before seeds were keyed
+        meta = self.agent.metadata
+        return self.answers.ask(OpenSeed(meta.namespace, names.token_key(meta.name), rollout.seed))
 
     def say(
         self, status: AgentDeploymentStatus, value: bool, reason: str, message: str, **fields: Any

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from checkrein.api.deployment import AgentDeploymentStatus
-from checkrein.api.evidence import Evidence, OffPolicyEstimate, ShadowReport
+from checkrein.api.evidence import PARTS_LIMIT, Evidence, OffPolicyEstimate, ShadowReport
 from checkrein.api.meta import bounded
 from checkrein.api.rollout import GateStatus, RolloutStatus, StreamStatus
 from checkrein.api.strategy import Shadow
 from checkrein.control.plan import Unavailable
 from checkrein.control.requests import EstimateOffPolicy
 from checkrein.control.rollout import gates, intake, ledger, ready, review
-from checkrein.control.rollout.gates import Asking
+from checkrein.control.rollout.asking import Asking
 from checkrein.control.rollout.ledger import Clock, Episode, Found
 from checkrein.control.rollout.ready import Harvest, Ready
 from checkrein.control.rollout.scene import Scene, updated
@@ -26,6 +26,8 @@ from checkrein.judge.canary import Test
 
 EVERY = timedelta(seconds=2)
 FINDINGS_LIMIT = 32
+LOST = "lost"
+"""The finding that replicas have lost evidence of this rollout."""
 _KINDS: Mapping[str, Kind] = {"Episode": "episode", "Client": "client", "Window": "window"}
 
 
@@ -43,7 +45,7 @@ def clock(scene: Scene) -> Clock:
 
 
 def shadow(scene: Scene, status: AgentDeploymentStatus, asking: Asking) -> AgentDeploymentStatus:
-    """Score what the candidate said beside stable."""
+    """Score what the candidate said beside stable. Raises Unanswered, and Unavailable where arms cannot be told."""
     rollout, strategy = status.rollout, scene.agent.spec.strategy
     if rollout is None or not is_due(status, scene):
         return status
@@ -51,7 +53,7 @@ def shadow(scene: Scene, status: AgentDeploymentStatus, asking: Asking) -> Agent
     told = intake.told(scene, status.streams)
     # What comes late is no part of a shadow: it says nothing of the candidate.
     found = ledger.joined(told.evidence.values(), frozenset({"shadow"}), rollout.id, _without_late(clock(scene)))
-    episodes, marks = ready.starts(found, told.streams, told.closing, float(asked.share), rollout.seed)
+    episodes, marks = ready.starts(found, told.streams, told.closing, float(asked.share), scene.seed(rollout))
     shown = [e for e in episodes if e.shadow and e.shadow.compared + e.shadow.failed + e.shadow.invalid]
     report = _merged(told.evidence.values(), rollout)
     fields = {
@@ -78,14 +80,15 @@ def _merged(evidence: Iterable[Evidence], rollout: RolloutStatus) -> ShadowRepor
 
 
 def canary(scene: Scene, status: AgentDeploymentStatus, asking: Asking) -> AgentDeploymentStatus:
-    """Score the blocks that are over, and what people and logs say."""
+    """Score the blocks that are over, and what people and logs say. Raises as `shadow`."""
     rollout, step = status.rollout, status.step
     if rollout is None or step is None or not is_due(status, scene):
         return status
     design = scene.agent.spec.strategy.unit if scene.agent.spec.strategy else "Episode"
+    seed = scene.seed(rollout)
     told = intake.told(scene, status.streams, stored_from_start=design == "Client")
     found = ledger.joined(told.evidence.values(), frozenset({_KINDS[design]}), rollout.id, clock(scene))
-    harvest = _harvest(scene, status, design, told, found)
+    harvest = _harvest(scene, status, design, told, found, seed)
     streams = _marked(told.streams, harvest.marks)
     if design == "Episode":
         streams = intake.moved(streams, told, found)
@@ -93,29 +96,33 @@ def canary(scene: Scene, status: AgentDeploymentStatus, asking: Asking) -> Agent
         streams = intake.moved(streams, told, found, harvest.counted_since)
     units = sum(len(r.candidate) for r in harvest.blocks)
     scored = gates.judged(status.gates, asking, harvest.blocks)
-    status, answers = review.answered(status, scene.spec.rollout.reviews, rollout.seed)
+    status, answers = review.answered(status, scene.spec.rollout.reviews, seed)
     scored = _off_policy(scene, gates.reviewed(scored, asking, answers), asking, status)
     if any(a.gate.metric == "humanApproval" for a in asking.tests):
-        status = updated(status, review=review.sampled(status.review, harvest.blocks, rollout.seed))
+        status = updated(status, review=review.sampled(status.review, harvest.blocks, seed))
     fields = {
         "scored": rollout.scored + units,
         "counted_since": max(rollout.counted_since, harvest.counted_since),
-        "findings": _findings(rollout, found, _episodes(harvest.blocks), _unknown(harvest.blocks)),
+        "findings": _findings(
+            rollout, found, _episodes(harvest.blocks), _unknown(harvest.blocks), len(_lossy(told, status.streams))
+        ),
     }
     if units:
         status = updated(status, step=step.model_copy(update={"units": step.units + units}))
     return _written(scene, status, fields, streams, scored)
 
 
-def _harvest(scene: Scene, status: AgentDeploymentStatus, design: str, told: intake.Told, found: Found) -> Harvest:
+def _harvest(
+    scene: Scene, status: AgentDeploymentStatus, design: str, told: intake.Told, found: Found, seed: str
+) -> Harvest:
     rollout, step, strategy = status.rollout, status.step, scene.agent.spec.strategy
     assert rollout
     assert step
     if design == "Episode":
-        return ready.episodes(found, told.streams, told.closing, rollout.seed)
+        return ready.episodes(found, told.streams, told.closing, seed)
     if any(s.gone_since and not s.closed and s.name not in told.evidence for s in told.streams):
         return Harvest((), {}, rollout.counted_since)  # its units may be anybody's: they are waited for
-    if design == "Client" and any(e.lost_before for e in told.evidence.values()):
+    if design == "Client" and _lossy(told, status.streams):
         return Harvest((), {}, rollout.counted_since)  # who came first is not known any more
     window = strategy.window.total_seconds() if strategy and strategy.window else 0.0
     times = ready.Times(
@@ -125,7 +132,25 @@ def _harvest(scene: Scene, status: AgentDeploymentStatus, design: str, told: int
         counted_since=rollout.counted_since,
         dark=told.dark_since,
     )
-    return (ready.windows if design == "Window" else ready.clients)(found, times, rollout.seed)
+    return (ready.windows if design == "Window" else ready.clients)(found, times, seed)
+
+
+def _lossy(told: intake.Told, streams: Sequence[StreamStatus]) -> list[str]:
+    """Streams that have lost parts which may be this rollout's: what lies behind a position is nobody's any more."""
+    position = {s.name: s.position for s in streams}
+    return [name for name, e in told.evidence.items() if e.lost_before > position.get(name, 0)]
+
+
+def stuck(scene: Scene, rollout: RolloutStatus) -> str:
+    """Why no unit can be scored any more, as a sentence; empty where it can."""
+    strategy = scene.agent.spec.strategy
+    if strategy is None or strategy.unit != "Client" or not rollout.findings.get(LOST):
+        return ""
+    return (
+        f"no unit can be scored any more: a replica has lost part of its evidence (it keeps {PARTS_LIMIT:,} episodes, "
+        "and what a log with a gap tells is incomplete), so nobody knows which episode of a client came first; try "
+        "again with more replicas or a shorter rollout (spec.strategy.canary.steps, window), or with unit Episode"
+    )
 
 
 def _marked(streams: Sequence[StreamStatus], marks: Mapping[str, int]) -> list[StreamStatus]:
@@ -141,8 +166,10 @@ def _unknown(blocks: Sequence[Ready]) -> int:
     return sum(unit is None or not all(e.known for e in unit) for unit in units)
 
 
-def _findings(rollout: RolloutStatus, found: Found, episodes: Iterable[Episode], unknown: int = 0) -> dict[str, Any]:
-    """What was odd in all that has been scored; the commonest."""
+def _findings(
+    rollout: RolloutStatus, found: Found, episodes: Iterable[Episode], unknown: int = 0, lost: int = 0
+) -> dict[str, Any]:
+    """What was odd in all that has been scored; the commonest. `lost`: replicas that have lost evidence."""
     total: Counter[str] = Counter({str(k): int(v) for k, v in rollout.findings.items()})
     scored = list(episodes)
     for episode in scored:
@@ -150,7 +177,10 @@ def _findings(rollout: RolloutStatus, found: Found, episodes: Iterable[Episode],
     total.update({"unknown": unknown, "unfinished": sum(e.worst for e in scored)})
     if found.findings:
         total["malformed"] = max(total["malformed"], found.findings.get("malformed", 0))
-    return {name: count for name, count in sorted(total.most_common(FINDINGS_LIMIT)) if count}
+    total[LOST] = max(total[LOST], lost)
+    # Rare as it is, it must not be the one that there is no room for.
+    listed = sorted(total.items(), key=lambda item: (item[0] != LOST, -item[1]))[:FINDINGS_LIMIT]
+    return {name: count for name, count in sorted(listed) if count}
 
 
 def _off_policy(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from checkrein.api import conditions
 from checkrein.api.deployment import AgentDeploymentStatus, PolicyPointer
-from checkrein.api.rollout import WatchStatus
-from checkrein.api.strategy import Watch
-from checkrein.control.rollout import history, intake, ledger, ready, scoring
+from checkrein.api.rollout import WatchedStatus, WatchStatus
+from checkrein.control.rollout import history, intake, ledger, ready, records, scoring
 from checkrein.control.rollout.gates import decimal
-from checkrein.control.rollout.ledger import Episode
+from checkrein.control.rollout.records import Watched
 from checkrein.control.rollout.scene import Scene, updated
 from checkrein.judge import drift
 
 HOLDS = "StableHolds"
+MOST_EVIDENCE = 1e12
 
 
 def watching(scene: Scene, status: AgentDeploymentStatus) -> AgentDeploymentStatus:
@@ -24,111 +24,115 @@ def watching(scene: Scene, status: AgentDeploymentStatus) -> AgentDeploymentStat
     if strategy is None or strategy.watch is None or stable is None:
         kept = [c for c in status.conditions if c.type != HOLDS]
         return updated(status, watch=None, conditions=kept) if status.watch or kept != status.conditions else status
-    bounds = _bounds(scene, stable.name)
-    if isinstance(bounds, str):
-        return scene.write.put(status, HOLDS, None, "NoRecord", bounds)
-    low, high = bounds
-    if status.candidate is not None:  # its units are others
-        return _told(scene, status, strategy.watch) if status.watch and status.watch.state else status
-    status = _begun(scene, status, strategy.watch, low, high)
-    watch = status.watch
-    if watch is None or not watch.state:
+    watched, problems = records.watched(scene, stable.name, strategy.watch, status.watch)
+    if not watched:
+        return scene.write.put(status, HOLDS, None, "NoRecord", "; ".join(problems))
+    if status.candidate is None:  # else its units are others
+        status = _looked(scene, _begun(status, watched), watched)
+    return _told(scene, status, watched, problems) if _states(status.watch) else status
+
+
+def _states(watch: WatchStatus | None) -> dict[str, str]:
+    """The detectors that are at work, by metric."""
+    if watch is None:
+        return {}
+    listed = [("return", watch.state), *((o.metric, o.state) for o in watch.others)]
+    return {metric: state for metric, state in listed if state}
+
+
+def _begun(status: AgentDeploymentStatus, watched: Sequence[Watched]) -> AgentDeploymentStatus:
+    """With a detector for all that is watched; a new one where it is asked for something else than before."""
+    before = _states(status.watch)
+    states: dict[str, str] = {}
+    for each in watched:
+        fresh, old = each.begin(), before.get(each.metric)
+        states[each.metric] = old if old and drift.asks(old, fresh) else fresh
+    if states == before:
         return status
-    return _told(scene, _looked(scene, status, watch, low, high), strategy.watch)
+    new = _with(status.watch or WatchStatus(), watched, states)
+    return updated(status, watch=new, streams=status.streams if before else intake.afresh(status.streams))
 
 
-def _bounds(scene: Scene, name: str) -> tuple[float, float] | str:
-    """Of the returns of stable's environment; a sentence where there are none."""
-    version = scene.observed.versions.get(name)
-    if version is None:
-        return f"spec.strategy.watch: no PolicyVersion {name!r} in this namespace, so its record is not known"
-    environment = scene.observed.environments.get(version.spec.environment.name)
-    bounds = environment.spec.reward.bounds if environment else None
-    if environment is None or environment.status.digest != version.spec.environment.digest or bounds is None:
-        return (
-            f"spec.strategy.watch: needs spec.reward.bounds of RLEnvironment {version.spec.environment.name}, "
-            f"the one that {name} was trained for"
-        )
-    return float(bounds.min), float(bounds.max)
+def _with(watch: WatchStatus, watched: Sequence[Watched], states: Mapping[str, str]) -> WatchStatus:
+    """With these detectors and what they say. Records of what is not watched stay."""
+    numbers = {each.metric: _numbers(each, states[each.metric], len(watched)) for each in watched}
+    idle = {"recent": None, "evidence": None, "state": ""}
+    others = {o.metric: o.model_copy(update=idle) for o in watch.others}
+    for each in watched:
+        if each.metric != "return":
+            others[each.metric] = WatchedStatus(metric=each.metric, **numbers[each.metric])
+    units = max(drift.read(state).units for state in states.values())
+    return watch.model_copy(
+        update={**idle, **numbers.get("return", {}), "units": units, "others": list(others.values())}
+    )
 
 
-def _begun(scene: Scene, status: AgentDeploymentStatus, watch: Watch, low: float, high: float) -> AgentDeploymentStatus:
-    """With a detector, where there is none yet."""
-    if status.watch and status.watch.state:
-        return status
-    assert status.stable is not None
-    baseline = status.watch.baseline if status.watch else None
-    if baseline is None:
-        baseline = scene.observed.versions[status.stable.name].spec.evaluation.mean
-    drop, alpha = float(watch.drop), float(watch.alpha)
-    if why := drift.refuse(float(baseline), low, high, drop, alpha):
-        message = f"spec.strategy.watch: {why}"
-        return scene.write.put(status, HOLDS, None, "NoRecord", message, watch=WatchStatus(baseline=baseline))
-    state = drift.begin(float(baseline), low, high, drop, alpha)
-    return updated(status, watch=WatchStatus(baseline=baseline, state=state), streams=intake.afresh(status.streams))
+def _numbers(each: Watched, state: str, of: int) -> dict[str, object]:
+    alarm = drift.read(state)
+    recent = each.sign * alarm.recent if alarm.recent is not None else None
+    return {
+        "baseline": each.baseline,
+        "recent": decimal(recent),
+        "evidence": decimal(min(alarm.evidence / of, MOST_EVIDENCE)) if alarm.units else None,
+        "state": state,
+    }
 
 
-def _looked(
-    scene: Scene, status: AgentDeploymentStatus, watch: WatchStatus, low: float, high: float
-) -> AgentDeploymentStatus:
+def _looked(scene: Scene, status: AgentDeploymentStatus, watched: Sequence[Watched]) -> AgentDeploymentStatus:
     """Feed what has ended since."""
+    watch = status.watch
     assert status.stable is not None
+    assert watch is not None
     if watch.scored_at and scene.now - watch.scored_at < scoring.EVERY:
         return status
     told = intake.told(scene, status.streams)
     id_ = f"{status.stable.name}.e{status.epoch}"
     found = ledger.joined(told.evidence.values(), frozenset({"watch"}), id_, scoring.clock(scene))
     episodes, marks = ready.starts(found, told.streams, told.closing, None, "")
-    returns = [r for e in episodes if (r := _return(e, low)) is not None]
+    scores = {w.metric: [s for e in episodes if (s := w.score(e)) is not None] for w in watched}
     marked = [s.model_copy(update={"block": max(s.block, marks.get(s.name, s.block))}) for s in told.streams]
     streams = [s for s in intake.moved(marked, told, found) if not s.closed]
-    if not returns:
+    if not any(scores.values()):
         # Positions alone are not worth a write for ever: they move with the next episode that counts.
         forgets = {s.name for s in streams if not s.gone_since} == {s.name for s in status.streams if not s.gone_since}
         return status if forgets and len(streams) == len(status.streams) else updated(status, streams=streams)
-    state = drift.update(watch.state, returns)
-    alarm = drift.read(state)
-    new = watch.model_copy(
-        update={
-            "state": state,
-            "units": alarm.units,
-            "recent": decimal(alarm.recent),
-            "evidence": decimal(min(alarm.evidence, 1e12)),
-            "scored_at": scene.now,
-        }
-    )
+    before = _states(watch)
+    states: dict[str, str] = {w.metric: w.update(before[w.metric], scores[w.metric]) for w in watched}
+    new = _with(watch, watched, states).model_copy(update={"scored_at": scene.now})
     return updated(status, watch=new, streams=streams)
 
 
-def _return(episode: Episode, low: float) -> float | None:
-    """What one episode came to; None where that is not known. An override's decisions are not stable's."""
-    if not episode.known:
-        return None
-    if episode.worst:
-        return low
-    return episode.reward if episode.complete and math.isfinite(episode.reward) else None
+def breach(status: AgentDeploymentStatus) -> str:
+    """What the detectors have found, as a clause; empty where nothing. They sound for good."""
+    alarmed = [metric for metric, state in _states(status.watch).items() if drift.read(state).alarmed]
+    return " and ".join(records.BREACHES[metric] for metric in alarmed)
 
 
-def is_breached(status: AgentDeploymentStatus) -> bool:
-    """Whether the detector has sounded. It does so for good."""
-    return bool(status.watch and status.watch.state and drift.read(status.watch.state).alarmed)
-
-
-def _told(scene: Scene, status: AgentDeploymentStatus, watch: Watch) -> AgentDeploymentStatus:
+def _told(
+    scene: Scene, status: AgentDeploymentStatus, watched: Sequence[Watched], problems: Sequence[str]
+) -> AgentDeploymentStatus:
     assert status.stable is not None
     assert status.watch is not None
     name, seen = status.stable.name, status.watch
-    numbers = f"{seen.units} episodes since its promotion, mean return of its record {_short(seen.baseline)}"
-    if seen.recent is not None:
-        numbers += f", lately {_short(seen.recent)}"
-    if not is_breached(status):
-        return scene.write.put(status, HOLDS, True, "Holds", f"{name}: {numbers}")
-    message = f"{name}: its mean return has fallen by more than {watch.drop} of its range: {numbers}"
-    return scene.write.put(status, HOLDS, False, "Breached", message)
+    numbers = [f"{seen.units} episodes since its promotion"]
+    metrics = {w.metric for w in watched}
+    if "return" in metrics:
+        numbers.append(_compared("mean return", seen.baseline, seen.recent))
+    words = {"errors": "share of decisions that fail", "cost": "mean cost"}
+    numbers += [_compared(words[o.metric], o.baseline, o.recent) for o in seen.others if o.metric in metrics]
+    message = "; ".join([", ".join(numbers), *problems])
+    if found := breach(status):
+        return scene.write.put(status, HOLDS, False, "Breached", f"{name}: {found}: {message}")
+    return scene.write.put(status, HOLDS, True, "Holds", f"{name}: {message}")
+
+
+def _compared(what: str, baseline: Decimal | None, recent: Decimal | None) -> str:
+    lately = f", lately {_short(recent)}" if recent is not None else ""
+    return f"{what} of its record {_short(baseline)}{lately}"
 
 
 def _short(value: Decimal | None) -> str:
-    return f"{value:.4g}" if value is not None else "unknown"
+    return f"{float(value):.4g}" if value is not None else "unknown"
 
 
 def before(scene: Scene, status: AgentDeploymentStatus) -> PolicyPointer | None:

@@ -8,7 +8,7 @@ from checkrein.api.deployment import AgentDeployment, AgentDeploymentStatus
 from checkrein.api.digests import canonical, sha256
 from checkrein.api.meta import Model
 from checkrein.api.rollout import HistoryEntry
-from checkrein.api.strategy import Abort, Approve
+from checkrein.api.words import Abort, Approve
 from checkrein.control.rollout.scene import updated
 
 HEEDED_LIMIT = 32

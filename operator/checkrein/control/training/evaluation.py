@@ -11,10 +11,11 @@ from checkrein.api.tasks import EvaluationReport, EvaluationResults, EvaluationT
 from checkrein.api.training import EvaluationStatus, TrainingJob
 from checkrein.control.children import last_words, parse_report
 from checkrein.control.conditions import Writer
-from checkrein.control.fresh import ended
+from checkrein.control.fresh import ended, trouble
 from checkrein.control.plan import Answers, Plan
 from checkrein.control.requests import ReadResults, ReserveEvaluation
-from checkrein.control.training.attempts import LOOK_AGAIN, renew_session
+from checkrein.control.training import suspension
+from checkrein.control.training.attempts import LOOK_AGAIN, TEMPLATE, renew_session
 from checkrein.control.training.state import Observed, failed, job_identity, ready_environment
 from checkrein.control.workloads import jobs
 from checkrein.judge.gates import Verdict, judge_gate
@@ -27,9 +28,15 @@ def plan(job: TrainingJob, observed: Observed, answers: Answers, write: Writer) 
     """Create the evaluation's Job, wait for it, judge what it stored."""
     name = names.evaluation_job(job.metadata.name, job.status.attempt)
     task, image = _task(job, observed)
+    child = observed.jobs.get(name)
+    if still := suspension.plan(job, child, write):
+        if not job.spec.suspend:
+            renew_session(job, name, "run", task.store, answers)
+        return still
+    if not job.spec.suspend:
+        job = job.model_copy(update={"status": suspension.going_on(job.status, write, "Evaluating")})
     # Counted before it starts: an evaluation whose result is thrown away has been looked at all the same.
     before = answers.ask(_reservation(job, observed))
-    child = observed.jobs.get(name)
     if child is None:
         renew_session(job, name, "run", task.store, answers)
         status = write.put(job.status, "Complete", False, "Evaluating", f"Job {name} is starting", phase="Evaluating")
@@ -41,11 +48,14 @@ def plan(job: TrainingJob, observed: Observed, answers: Answers, write: Writer) 
         return _judge(job, answers.ask(ReadResults(report.results)), before, observed, write)
     if child.finished:
         reason, message = (
-            (report.failure.reason, report.failure.message) if report and report.failure else last_words(child)
+            (report.failure.reason, report.failure.message)
+            if report and report.failure
+            else last_words(child, TEMPLATE)
         )
         return failed(job, observed, write, reason, message)
     renew_session(job, name, "run", task.store, answers)
-    reason, message = child.problem(write.now) or ("Evaluating", f"{job.spec.evaluation.episodes} episodes are played")
+    playing = ("Evaluating", f"{job.spec.evaluation.episodes} episodes are played")
+    reason, message = trouble(child, job.metadata.namespace, answers, write.now) or playing
     return Plan(status=write.put(job.status, "Complete", False, reason, message), after=LOOK_AGAIN)
 
 

@@ -15,6 +15,7 @@ from checkrein.control.conditions import Writer
 from checkrein.control.plan import Answers, Plan, Reference, Unavailable
 from checkrein.control.training import attempts, evaluation, publication
 from checkrein.control.training.state import Observed, failed, is_finished
+from checkrein.control.workloads.pods import excess
 
 STORE_RETRY = timedelta(seconds=5)
 
@@ -57,6 +58,11 @@ def _refuse(job: TrainingJob, observed: Observed) -> tuple[str, str] | None:
         return "EnvironmentChanged", (
             f"spec.environmentRef.name: RLEnvironment {pinned.name!r} has another digest than when this job started; "
             "create a new TrainingJob for it"
+        )
+    if too_much := excess(job.spec, environment.spec, environment.status.spaces):
+        return "TaskTooLarge", (
+            "spec.algorithm.hyperparameters and RLEnvironment spec.source.gymnasium.kwargs: "
+            f"the two specs have {too_much}"
         )
     if sentence := misfit(job.spec.algorithm.name, environment.status.spaces):
         return "UnsuitableAlgorithm", sentence

@@ -27,7 +27,7 @@ def _child(agent: AgentDeployment, api_version: str, kind: str, name: str, **bod
 
 def objects(agent: AgentDeployment, settings: Settings, cluster: str) -> tuple[dict[str, Any], ...]:
     """Everything but the Secrets, in the order in which it is needed."""
-    return (*_rights(agent), *_services(agent), _stateful_set(agent, settings, cluster))
+    return (*_rights(agent), *_services(agent), _stateful_set(agent, settings, cluster), _budget(agent))
 
 
 def _rights(agent: AgentDeployment) -> tuple[dict[str, Any], ...]:
@@ -99,6 +99,16 @@ def _stateful_set(agent: AgentDeployment, settings: Settings, cluster: str) -> d
     )
 
 
+def _budget(agent: AgentDeployment) -> dict[str, Any]:
+    """Whoever drains nodes takes one replica at a time; one that does not run anyway holds nobody up."""
+    spec = {
+        "maxUnavailable": 1,  # of one replica, too: minAvailable would keep its node from being drained for ever
+        "selector": {"matchLabels": names.selector("agent", agent.metadata.name)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+    return _child(agent, "policy/v1", "PodDisruptionBudget", names.agent(agent.metadata.name), spec=spec)
+
+
 def _claims(agent: AgentDeployment) -> dict[str, Any]:
     """A persistent volume for each replica's log, where one is asked for. It outlives the replica: it is evidence."""
     volume = agent.spec.decision_log.volume
@@ -118,9 +128,7 @@ def _claims(agent: AgentDeployment) -> dict[str, Any]:
 
 def _pod(agent: AgentDeployment, settings: Settings, cluster: str) -> dict[str, Any]:
     name = names.agent(agent.metadata.name)
-    main = pods.container(
-        "agent", settings.images.agent, ["checkrein-agent"], agent.spec.template, settings.image_pull_policy
-    )
+    main = pods.container("agent", settings.images.agent, ["checkrein-agent"], agent.spec.template, settings)
     task = AgentTask(
         cluster=cluster,
         namespace=agent.metadata.namespace,
@@ -153,7 +161,7 @@ def _pod(agent: AgentDeployment, settings: Settings, cluster: str) -> dict[str, 
     if agent.spec.decision_log.volume is None:
         volumes.append({"name": "log", "emptyDir": {"sizeLimit": LOG_SIZE}})
     return {
-        **pods.pod_spec(main, agent.spec.template, volumes),
+        **pods.pod_spec(main, agent.spec.template, volumes, settings),
         "serviceAccountName": name,
         "automountServiceAccountToken": True,
         "terminationGracePeriodSeconds": GRACE_SECONDS,

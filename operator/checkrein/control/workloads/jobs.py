@@ -17,6 +17,10 @@ from checkrein.control.workloads import pods
 
 PERMANENT_EXIT_CODE = 2
 GRACE_SECONDS = 30  # for a last checkpoint
+# The Job then says so itself: of an evicted pod nothing may be left to ask.
+_TELL_DISRUPTIONS = {
+    "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+}
 _FAIL_AT_ONCE = {
     "rules": [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -34,13 +38,13 @@ def _job(kind: str, owner: ObjectMeta, name: str, component: str, pod: dict[str,
 def _worker(
     name: str, image: str, command: str, task: Model, template: PodTemplate, settings: Settings, secret: str | None
 ) -> dict[str, Any]:
-    main = pods.container(name, image, [command], template, settings.image_pull_policy)
+    main = pods.container(name, image, [command], template, settings)
     main["env"] += [{"name": "OMP_NUM_THREADS", "value": "1"}, pods.task_variable(task)]
     volumes = []
     if secret:
         main["volumeMounts"].append(pods.store_mount())
         volumes.append(pods.secret_volume("store", secret))
-    return pods.pod_spec(main, template, volumes)
+    return pods.pod_spec(main, template, volumes, settings)
 
 
 def probe(environment: RLEnvironment, settings: Settings) -> dict[str, Any]:
@@ -56,6 +60,22 @@ def probe(environment: RLEnvironment, settings: Settings) -> dict[str, Any]:
     )
 
 
+def _queued(job: TrainingJob, made: dict[str, Any]) -> dict[str, Any]:
+    """A Job of a TrainingJob; with a queue's labels it is created suspended, for the queue to start."""
+    labels = {
+        name: job.metadata.labels[name] for name in (names.QUEUE, names.QUEUE_PRIORITY) if name in job.metadata.labels
+    }
+    if names.QUEUE not in labels:
+        return made
+    metadata = {**made["metadata"], "labels": {**made["metadata"]["labels"], **labels}}
+    return {**made, "metadata": metadata, "spec": {**made["spec"], "suspend": True}}
+
+
+def suspend(job: TrainingJob, name: str, component: str, *, value: bool) -> dict[str, Any]:
+    """A child Job as far as it is told to stand still, or to go on."""
+    return {**pods.child("batch/v1", "Job", name, component, "TrainingJob", job.metadata), "spec": {"suspend": value}}
+
+
 def training(job: TrainingJob, attempt: int, task: TrainingTask, image: str, settings: Settings) -> dict[str, Any]:
     """Job of one attempt: one pod, no second try of its own."""
     name = names.training_job(job.metadata.name, attempt)
@@ -64,19 +84,13 @@ def training(job: TrainingJob, attempt: int, task: TrainingTask, image: str, set
     main["ports"] = [{"name": "progress", "containerPort": SERVING_PORT}]
     main["readinessProbe"] = {"httpGet": {"path": "/livez", "port": "progress"}, "periodSeconds": 2}
     pod["terminationGracePeriodSeconds"] = GRACE_SECONDS
-    return _job("TrainingJob", job.metadata, name, "trainer", pod, backoffLimit=0)
+    spec = {"backoffLimit": 0, "podFailurePolicy": _TELL_DISRUPTIONS}
+    return _queued(job, _job("TrainingJob", job.metadata, name, "trainer", pod, **spec))
 
 
 def evaluation(job: TrainingJob, attempt: int, task: EvaluationTask, image: str, settings: Settings) -> dict[str, Any]:
     """Job that plays an attempt's artifact. Trying again is harmless: the seeds are the attempt's."""
     name = names.evaluation_job(job.metadata.name, attempt)
     pod = _worker("evaluator", image, "checkrein-evaluator", task, job.spec.template, settings, names.credentials(name))
-    return _job(
-        "TrainingJob",
-        job.metadata,
-        name,
-        "evaluator",
-        pod,
-        backoffLimit=job.spec.backoff_limit,
-        podFailurePolicy=_FAIL_AT_ONCE,
-    )
+    limits = {"backoffLimit": job.spec.backoff_limit, "podFailurePolicy": _FAIL_AT_ONCE}
+    return _queued(job, _job("TrainingJob", job.metadata, name, "evaluator", pod, **limits))

@@ -9,6 +9,8 @@ the replica. Its rules:
   where steps follow its end, or where it ends twice in two ways.
 * The reward, cost and objective in a record are those of the step before it.
 * `failed` are decisions of another regime than the episode's policy, unless a person or a limit wanted that.
+* A late outcome with an id of its own counts once, and is told with it, so that whoever joins the parts of two replicas
+  counts it once as well.
 * What is told by the id of a decision belongs to its episode as long as that decision is among the last
   `DECISIONS_KNOWN`; what is told with an episode's token always does.
 """
@@ -16,16 +18,15 @@ the replica. Its rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-import msgspec
 from pydantic import TypeAdapter
 
 from checkrein.api.evidence import PARTS_LIMIT, Part
-from checkrein.api.strategy import Latency, Strategy
+from checkrein.api.gates import Latency
+from checkrein.api.strategy import Strategy
 from checkrein.store.decisions.records import (
     DecisionRecord,
     EndRecord,
@@ -34,69 +35,14 @@ from checkrein.store.decisions.records import (
     Record,
     ShadowRecord,
 )
+from checkrein.store.decisions.tally import Shadowed, Tally, add_told, mark, within
 
 DECISIONS_KNOWN = 65_536
 """Decisions whose episode is known by their id."""
+OUTCOMES_KNOWN = 64
+"""Late outcomes of an episode that are known by their id."""
 _LATENCY: TypeAdapter[timedelta] = TypeAdapter(Latency)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-class Shadowed(msgspec.Struct, rename="camel"):
-    """As api.evidence.ShadowPart."""
-
-    compared: int = 0
-    agreed: int = 0
-    failed: int = 0
-    invalid: int = 0
-    shielded: int = 0
-    slow: dict[str, int] = {}
-    dropped: int = 0
-
-
-class Tally(msgspec.Struct, rename="camel"):
-    """As api.evidence.Part, and it grows: the replica counts in it and encodes it as it stands."""
-
-    episode: str
-    unit: str
-    arm: str
-    policy: str
-    started: float
-    first: int
-    last: int
-    steps: list[list[int]] = []
-    rewarded: list[list[int]] = []
-    reward: float = 0.0
-    cost: float = 0.0
-    objective: float = 0.0
-    late_reward: float = 0.0
-    late_cost: float = 0.0
-    final: bool = False
-    decided: int = 0
-    failed: int = 0
-    overridden: int = 0
-    shielded: int = 0
-    slow: dict[str, int] = {}
-    findings: dict[str, int] = {}
-    groups: tuple[str, ...] = ()
-    forked: bool = False
-    ended: str = ""
-    ended_at: float | None = None
-    length: int | None = None
-    shadow: Shadowed | None = None
-
-    def found(self, what: str) -> None:
-        """Something odd."""
-        self.findings[what] = self.findings.get(what, 0) + 1
-
-    def fork(self) -> None:
-        """Its caller plays it twice."""
-        if not self.forked:
-            self.forked = True
-            self.found("forked")
-
-    def part(self) -> Part:
-        """As it stands."""
-        return Part.model_validate(msgspec.to_builtins(self))
 
 
 @dataclass(slots=True)
@@ -149,7 +95,7 @@ class Parts:
         if record.forked or tally.ended:
             tally.fork()
         latest = tally.steps[-1][1] - 1 if tally.steps else -1
-        if step <= latest and _within(tally.steps, step):
+        if step <= latest and within(tally.steps, step):
             if step == latest and record.observation_digest == entry.digest:
                 tally.found("repeated")
             elif not record.forked:
@@ -157,9 +103,9 @@ class Parts:
             return
         if step > latest:
             entry.digest = record.observation_digest
-        _mark(tally.steps, step)
+        mark(tally.steps, step)
         if step:
-            _told(tally, step - 1, record)
+            add_told(tally, step - 1, record)
         self._count(tally, record)
 
     def ended(self, seq: int, record: EndRecord, started: float | None = None) -> None:
@@ -176,8 +122,8 @@ class Parts:
         if tally.steps and tally.steps[-1][1] > step:
             tally.fork()
         tally.ended, tally.length, tally.ended_at = record.ending, step, _seconds(record.timestamp)
-        if step and not _within(tally.rewarded, step - 1):
-            _told(tally, step - 1, record)
+        if step and not within(tally.rewarded, step - 1):
+            add_told(tally, step - 1, record)
         elif not step and record.ending == "aborted":
             tally.failed += 1
 
@@ -191,9 +137,16 @@ class Parts:
             entry = self._open(seq, record, record.unit, started)
         tally = entry.tally
         tally.last = seq
-        tally.late_reward += record.reward or 0.0
-        tally.late_cost += record.cost or 0.0
         tally.final = tally.final or record.final
+        reward, cost = record.reward or 0.0, record.cost or 0.0
+        if record.id is not None:
+            name = f"{record.decision}/{record.id}" if record.decision else record.id
+            if name in tally.outcomes:
+                return
+            if len(tally.outcomes) < OUTCOMES_KNOWN:
+                tally.outcomes[name] = [reward, cost]
+        tally.late_reward += reward
+        tally.late_cost += cost
 
     def shadowed(self, seq: int, record: ShadowRecord) -> None:
         """The candidate was asked beside stable, or was not, lest anybody wait."""
@@ -307,45 +260,6 @@ def slow_names(strategy: Strategy | None) -> list[str]:
 def rollout_of(unit: str) -> str:
     """For which rollout a unit was assigned (judge.assignment.Unit, as text)."""
     return unit.split("/", 2)[1] if unit.count("/") > 1 else ""
-
-
-def _told(tally: Tally, step: int, record: DecisionRecord | EndRecord) -> None:
-    """What the step came to."""
-    if record.reward is not None:
-        tally.reward += record.reward
-        _mark(tally.rewarded, step)
-    if record.cost is not None:
-        tally.cost += record.cost
-    if record.objective is not None:
-        tally.objective += record.objective
-
-
-def _within(ranges: list[list[int]], step: int) -> bool:
-    return any(low <= step < high for low, high in reversed(ranges))
-
-
-def _mark(ranges: list[list[int]], step: int) -> None:
-    """Adds a step that is in none of these ascending half-open ranges."""
-    if ranges and ranges[-1][1] == step:
-        ranges[-1][1] = step + 1
-    elif not ranges or ranges[-1][1] < step:
-        ranges.append([step, step + 1])
-    else:
-        ranges[:] = _joined(sorted([*ranges, [step, step + 1]]))
-
-
-def _joined(ranges: Iterable[list[int]]) -> Iterator[list[int]]:
-    """Those that touch become one."""
-    last: Any = None
-    for each in ranges:
-        if last is not None and last[1] == each[0]:
-            last[1] = each[1]
-            continue
-        if last is not None:
-            yield last
-        last = list(each)
-    if last is not None:
-        yield last
 
 
 def _micros(seconds: float) -> float:
