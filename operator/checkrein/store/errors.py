@@ -134,15 +134,16 @@ def twin(error: Exception) -> type[StoreError]:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, MaxRetryError) and isinstance(error.reason, SSLError):
-        return (
-            f"TLS fails: {error.reason}; a certificate of an authority of one's own takes store.caBundle or "
-            "store.caConfigMap of the chart (--ca-bundle of the commands)"
-        )
     if isinstance(error, S3Error):
         return f"{error.code}: {error.message}"
     # Of retries in vain the last one's words: the others' are a page of addresses.
-    return str(error.reason) if isinstance(error, MaxRetryError) and getattr(error, "reason", None) else str(error)
+    reason = getattr(error, "reason", None) if isinstance(error, MaxRetryError) else None
+    if isinstance(reason, SSLError):
+        return (
+            f"TLS fails: {reason}; a certificate of an authority of one's own takes store.caBundle or "
+            "store.caConfigMap of the chart (--ca-bundle of the commands)"
+        )
+    return str(reason or error)
 
 
 @contextmanager
