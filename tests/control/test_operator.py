@@ -91,6 +91,7 @@ def _every_write_is_of_our_own_kind(controlplane: ControlPlane, namespace: str) 
         "patch services/cartpole-agent": 1,
         "patch services/cartpole-agent-pods": 1,
         "patch statefulsets/cartpole-agent": 1,
+        "patch poddisruptionbudgets/cartpole-agent": 1,
     }
 
 
