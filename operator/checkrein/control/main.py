@@ -11,10 +11,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import kopf
@@ -38,13 +39,13 @@ from checkrein.control.settings import Settings, load
 from checkrein.control.stores import Stores
 from checkrein.control.world import World
 
+T = TypeVar("T")
 WORKERS = 16
 TENANT_WORKERS = 8
 """One namespace's objects that are worked on at once: its slow store or silent pods leave workers for the others."""
 THREADS = 4 * WORKERS
 """For questions to the store: a pass asks some side by side, and nobody's wait for another one's."""
-RETRY_SECONDS = 1.0
-API_PAUSE_SECONDS = 2.0
+RETRY_SECONDS = 2.0
 # kopf would ask the system who runs it, and the user of a restricted pod has no name.
 IDENTITY: Any = "checkrein-operator"
 CREDENTIALS_VARIABLE = "CHECKREIN_CREDENTIALS"
@@ -139,20 +140,22 @@ def _leader(api: client.ApiClient) -> Leader | None:
     return Leader(Cluster(api), namespace, name, identity)
 
 
-async def _cluster_name(cluster: Cluster) -> str:
-    """The uid of kube-system: the one name of a cluster that nobody chose. Waits for an API server that is away.
-
-    To end and be started again would take longer each time: up to five minutes after the API server is back.
-    """
+async def _once_served(look: Callable[[], Awaitable[T]]) -> T:
+    """What it sees. Waits for an API server that is away, and for definitions that have come back and are not served
+    yet (404, 429): to end and be started again would take up to five minutes longer. Raises ApiError."""
     while True:
         try:
-            namespace = await cluster.get("Namespace", "", "kube-system")
-            break
+            return await look()
         except ApiError as error:
-            if not error.temporary:
+            if not (error.temporary or error.status == 404):
                 raise
             log.warning("waiting for the API server: %s", error)
-            await asyncio.sleep(API_PAUSE_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _cluster_name(cluster: Cluster) -> str:
+    """The uid of kube-system: the one name of a cluster that nobody chose."""
+    namespace = await _once_served(lambda: cluster.get("Namespace", "", "kube-system"))
     if namespace is None:
         raise RuntimeError("namespace kube-system does not exist: keys in the store need its uid")
     return str(namespace["metadata"]["uid"])
@@ -215,15 +218,7 @@ async def _work(
 ) -> None:
     """Nothing is planned before everything was seen once: a pod that is not known yet must not pass for lost."""
     namespaces = settings.watch_namespaces
-    while True:
-        try:
-            await resync(reconciler, scope.cache, cluster, namespaces)
-            break
-        except ApiError as error:  # 404, 429: definitions that have just come back are not served at once
-            if not (error.temporary or error.status == 404):
-                raise
-            log.warning("the first look at everything: %s", error)
-            await asyncio.sleep(RETRY_SECONDS)
+    await _once_served(lambda: resync(reconciler, scope.cache, cluster, namespaces))
     filled.set()
     if leader:
         await leader.acquire()
