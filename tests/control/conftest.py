@@ -19,6 +19,7 @@ from tests.cluster.minio import Minio
 from tests.cluster.pki import Authority
 from tests.cluster.processes import State, free_port
 from tests.control.audit import USER
+from tests.control.objects import ENVIRONMENT, job
 from tests.control.standin import Play, Standin
 
 from checkrein.api.tasks import AUTHORITIES, StoreCredentials, StoreLocation
@@ -153,3 +154,11 @@ def namespace(request: pytest.FixtureRequest) -> str:
 def play(standin: Standin, namespace: str) -> Play:
     """What happens in the test's namespace."""
     return standin.join(namespace)
+
+
+def trains(standin: Standin, play: Play, namespace: str) -> None:
+    """Returns once job `a` of the namespace is in training, and stays there until `play.hold` lets go."""
+    play.hold = {"trainer"}
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")

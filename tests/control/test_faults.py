@@ -18,7 +18,7 @@ from tests.cluster.pki import Authority
 from tests.cluster.processes import State
 from tests.cluster.steps import ClusterError, wait_until
 from tests.control.audit import USER
-from tests.control.conftest import Operator
+from tests.control.conftest import Operator, trains
 from tests.control.objects import ENVIRONMENT, Raw, job
 from tests.control.standin import Play, Standin
 
@@ -83,10 +83,7 @@ def test_an_api_server_that_is_away_costs_nothing(
     standin: Standin, play: Play, namespace: str, operator: Operator, way: Proxy
 ) -> None:
     """The trainer goes on and ends meanwhile; the operator waits, or is started again and then waits."""
-    play.hold = {"trainer"}
-    standin.create("RLEnvironment", namespace, ENVIRONMENT)
-    standin.create("TrainingJob", namespace, job())
-    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+    trains(standin, play, namespace)
     way.cut()
     try:
         wait_until(lambda: logged(operator, "Unreachable"), 60, otherwise=lambda: ClusterError("unnoticed"))
@@ -145,10 +142,7 @@ def test_wrong_credentials_are_told_and_mended_ones_noticed_without_a_restart(
 
 
 def test_an_image_that_is_mended_at_its_registry_needs_no_hand(standin: Standin, play: Play, namespace: str) -> None:
-    play.hold = {"trainer"}
-    standin.create("RLEnvironment", namespace, ENVIRONMENT)
-    standin.create("TrainingJob", namespace, job())
-    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+    trains(standin, play, namespace)
     pod: Raw = standin.get("Pod", namespace, "a-train-1-x") or {}
     running = pod["status"]["containerStatuses"]
     words = 'Back-off pulling image "registry.example/own:1": ErrImagePull: not found'
@@ -166,10 +160,7 @@ def test_a_store_user_that_is_replaced_takes_no_session_along(
     standin: Standin, play: Play, namespace: str, operator: Operator
 ) -> None:
     """A session dies with the user that minted it: those of another user are minted anew."""
-    play.hold = {"trainer"}
-    standin.create("RLEnvironment", namespace, ENVIRONMENT)
-    standin.create("TrainingJob", namespace, job())
-    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+    trains(standin, play, namespace)
 
     def rights() -> str:
         secret: Raw = standin.get("Secret", namespace, "a-train-1-store") or {}

@@ -11,7 +11,7 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.minio import Minio
 from tests.control.audit import writes
 from tests.control.builders import PENDULUM
-from tests.control.conftest import Operator, metric
+from tests.control.conftest import Operator, metric, trains
 from tests.control.objects import AGENT, ENVIRONMENT, Raw, job
 from tests.control.standin import PROGRESS, Ending, Play, Standin
 
@@ -197,10 +197,7 @@ def test_dqn_is_refused_where_actions_are_continuous(standin: Standin, play: Pla
 def test_what_is_deleted_while_the_operator_is_away_is_noticed(
     standin: Standin, play: Play, namespace: str, operator: Operator
 ) -> None:
-    play.hold = {"trainer"}
-    standin.create("RLEnvironment", namespace, ENVIRONMENT)
-    standin.create("TrainingJob", namespace, job())
-    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+    trains(standin, play, namespace)
     operator.kill()
     standin.delete("Job", namespace, "a-train-1")
     operator.start()
@@ -302,10 +299,7 @@ def test_a_store_that_is_away_is_told_and_waited_for(
 def test_a_session_is_renewed_in_the_second_half_of_its_life(
     standin: Standin, play: Play, namespace: str, operator: Operator
 ) -> None:
-    play.hold = {"trainer"}
-    standin.create("RLEnvironment", namespace, ENVIRONMENT)
-    standin.create("TrainingJob", namespace, job())
-    standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+    trains(standin, play, namespace)
 
     def session() -> str:
         secret: Raw = standin.get("Secret", namespace, "a-train-1-store") or {}
