@@ -10,18 +10,25 @@ from checkrein.cli.look import causes
 from checkrein.cli.look.causes import Surroundings
 from checkrein.cli.objects import Objects, Resource
 
+OURS = {OWNER_UID: "cartpole-a-uid"}
 WAITS = {
-    "metadata": {"name": "cartpole-a-train-1-x", "labels": {OWNER_UID: "cartpole-a-uid"}},
+    "metadata": {"name": "cartpole-a-train-1-x", "uid": "p", "labels": OURS},
     "status": {
-        "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]
+        "phase": "Pending",
+        "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}],
     },
 }
+JOB = {"metadata": {"name": "cartpole-a-train-1", "uid": "j", "labels": OURS}}
 REFUSED = {
     "involvedObject": {"kind": "Job", "name": "cartpole-a-train-1", "uid": "j"},
     "reason": "FailedCreate",
     "message": 'violates PodSecurity "restricted"',
     "lastTimestamp": "2026-12-01T12:00:00Z",
 }
+OTHERS = [
+    REFUSED | {"involvedObject": {"kind": "Job", "name": "cartpole-ab-train-1", "uid": "another's"}},
+    REFUSED | {"involvedObject": {"kind": "TrainingJob", "name": "cartpole-a", "uid": "cartpole-a-uid"}},
+]
 
 
 def told(obj: Resource, **around: object) -> list[str]:
@@ -59,11 +66,17 @@ def test_an_agent_whose_version_is_still_in_training_in_an_environment_that_fail
 def test_pods_and_events_that_tell_more_than_the_condition() -> None:
     starting = things.said("Complete", "False", "PodNotCreated", "Job cartpole-a-train-1 has no pod yet")
     job = things.job("cartpole-a", "Running", conditions=starting)
-    lines = told(job, objects=Objects([things.env()]), pods=[WAITS], events=[REFUSED])
+    lines = told(job, objects=Objects([things.env()]), pods=[WAITS], workloads=[JOB], events=[REFUSED, *OTHERS])
     assert lines[-2:] == [
         "  pod cartpole-a-train-1-x: waits, ImagePullBackOff: no such image",
         '  event about Job cartpole-a-train-1, FailedCreate: violates PodSecurity "restricted"',
     ]
+
+
+def test_a_replica_that_is_not_ready() -> None:
+    agent = things.deployment(phase="Degraded", readyReplicas=1)
+    objects = Objects([things.env()], [], [things.version()])
+    assert told(agent, objects=objects) == ["AgentDeployment cart is Degraded", "  1 of 2 replicas are ready"]
 
 
 def test_a_spec_that_nobody_has_read() -> None:

@@ -22,12 +22,18 @@ ABNORMAL = frozenset({"Stalled", "Failed", "Overridden"})
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an explanation may look at: the four kinds, pods, and warnings, of one namespace."""
+    """What an explanation may look at: the four kinds, what was made for them, and warnings, of one namespace."""
 
     objects: Objects
     pods: Sequence[Raw] = ()
+    workloads: Sequence[Raw] = ()
+    """Jobs and StatefulSets."""
     events: Sequence[Raw] = ()
     """Events (core v1) of type Warning."""
+
+    def children(self, objects: Sequence[Raw], uid: str) -> list[Raw]:
+        """Those that were made for the object of this uid."""
+        return [obj for obj in objects if obj["metadata"].get("labels", {}).get(OWNER_UID) == uid]
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,28 @@ def _title(obj: Resource) -> str:
 
 
 def _behind(obj: Resource, around: Surroundings, depth: int) -> Iterator[Cause]:
-    if obj.status.observed_generation != obj.metadata.generation:
-        yield Cause("the operator has not read the latest spec yet: `checkrein doctor` says whether it runs")
-    wrong = [Cause(text) for text in _conditions(obj)]
-    yield from wrong
-    if not wrong and obj.status.observed_generation == obj.metadata.generation:
+    wrong = [Cause(text) for text in (*_unread(obj), *_conditions(obj), *_replicas(obj))]
+    if not wrong:
         return
+    yield from wrong
     if depth:
         yield from _needed(obj, around, depth - 1)
-    yield from _pods(obj, around)
-    yield from _warnings(obj, around)
+    pods = around.children(around.pods, obj.metadata.uid)
+    for pod in pods:
+        yield from (Cause(f"pod {pod['metadata']['name']}: {text}") for text in pod_problems(pod))
+    # What became of a pod that runs or has run, its state tells; old warnings would only confuse.
+    stuck = [pod for pod in pods if pod.get("status", {}).get("phase", "Pending") == "Pending"]
+    yield from _warnings([*stuck, *around.children(around.workloads, obj.metadata.uid)], around)
+
+
+def _unread(obj: Resource) -> Iterator[str]:
+    if obj.status.observed_generation != obj.metadata.generation:
+        yield "the operator has not read the latest spec yet: `checkrein doctor` says whether it runs"
+
+
+def _replicas(obj: Resource) -> Iterator[str]:
+    if isinstance(obj, AgentDeployment) and obj.status.ready_replicas < obj.spec.replicas:
+        yield f"{obj.status.ready_replicas} of {obj.spec.replicas} replicas are ready"
 
 
 def _conditions(obj: Resource) -> Iterator[str]:
@@ -110,13 +128,6 @@ def _publishers(name: str, around: Surroundings, depth: int) -> Iterator[Cause]:
             yield explain(job, around, depth) or Cause(_title(job))
 
 
-def _pods(obj: Resource, around: Surroundings) -> Iterator[Cause]:
-    for pod in around.pods:
-        if pod["metadata"].get("labels", {}).get(OWNER_UID) == obj.metadata.uid:
-            for text in pod_problems(pod):
-                yield Cause(f"pod {pod['metadata']['name']}: {text}")
-
-
 def pod_problems(pod: Raw) -> Iterator[str]:
     """Why a pod does not run, or did not end well."""
     status = pod.get("status", {})
@@ -138,18 +149,15 @@ def pod_problems(pod: Raw) -> Iterator[str]:
         yield f"{status['reason']}: {status.get('message', '')}".removesuffix(": ")
 
 
-def _warnings(obj: Resource, around: Surroundings) -> Iterator[Cause]:
-    """The newest warnings about the object and what is named after it, each kind once."""
-    seen: dict[tuple[str, str], str] = {}
+def _warnings(children: Sequence[Raw], around: Surroundings) -> Iterator[Cause]:
+    """The newest warnings about these, each reason once. Those about the object itself its conditions tell."""
+    uids = {child["metadata"]["uid"] for child in children}
+    newest: dict[tuple[str, str], str] = {}
     for event in sorted(around.events, key=_time):
-        about = event["involvedObject"]
-        mine = about.get("uid") == obj.metadata.uid
-        child = about["kind"] in ("Job", "StatefulSet", "Pod") and about["name"].startswith(f"{obj.metadata.name}-")
-        if mine or child:
-            seen[about["kind"], event.get("reason", "")] = (
-                f"event about {about['kind']} {about['name']}, {event.get('reason', '')}: {event.get('message', '')}"
-            )
-    yield from map(Cause, seen.values())
+        about, reason = event["involvedObject"], event.get("reason", "")
+        if about.get("uid") in uids:
+            newest[about["kind"], reason] = f"{about['kind']} {about['name']}, {reason}: {event.get('message', '')}"
+    yield from (Cause(f"event about {text}") for text in newest.values())
 
 
 def _time(event: Raw) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from checkrein.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from checkrein.cli import kube, objects
 from checkrein.cli.kube import Kube
 from checkrein.cli.look import causes
@@ -27,10 +28,12 @@ def add_parser(commands: Any) -> None:
 
 def _run(cluster: Kube, options: argparse.Namespace) -> int:
     obj = objects.find(cluster, options.object)
-    warnings = {"fieldSelector": "type=Warning"}
+    ours, warnings = {"labelSelector": f"{MANAGED_BY_LABEL}={MANAGED_BY}"}, {"fieldSelector": "type=Warning"}
+    workloads = (("jobs", "batch/v1"), ("statefulsets", "apps/v1"))
     around = Surroundings(
         objects.read(cluster),
-        cluster.items(cluster.path("pods", api="v1"), {"labelSelector": "app.kubernetes.io/managed-by=checkrein"}),
+        cluster.items(cluster.path("pods", api="v1"), ours),
+        [found for plural, api in workloads for found in cluster.items(cluster.path(plural, api=api), ours)],
         cluster.items(cluster.path("events", api="v1"), warnings),
     )
     cause = causes.explain(obj, around)

@@ -10,7 +10,7 @@ from checkrein.api import conditions
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.environment import RLEnvironment
 from checkrein.api.policy import PolicyVersion
-from checkrein.api.training import TrainingJob
+from checkrein.api.training import EvaluationStatus, TrainingJob
 from checkrein.cli.objects import Objects, Resource, main_condition
 from checkrein.cli.style import Style, bar
 from checkrein.cli.text import number, plural
@@ -93,7 +93,7 @@ def _job(job: TrainingJob, children: Sequence[Node]) -> Node:
         parts += [f"{progress.eta} left"] if progress.eta else []
         parts += [f"return {number(progress.episode_return)}"] if progress.episode_return is not None else []
     if status.evaluation:
-        parts.append(f"mean {number(status.evaluation.mean)}, at least {number(status.evaluation.lower_bound)}")
+        parts.append(_evaluated(status.evaluation))
     if status.attempt > 1:
         parts.append(f"attempt {status.attempt}")
     meta = job.metadata
@@ -101,7 +101,7 @@ def _job(job: TrainingJob, children: Sequence[Node]) -> Node:
 
 
 def _version(version: PolicyVersion, agents: Iterable[AgentDeployment]) -> Node:
-    meta, shown = version.metadata, version.spec.evaluation
+    meta = version.metadata
     users = [
         _agent(agent, role)
         for agent in agents
@@ -109,8 +109,14 @@ def _version(version: PolicyVersion, agents: Iterable[AgentDeployment]) -> Node:
         for name, role in _roles(agent)
         if name == meta.name
     ]
-    said = f"mean {number(shown.mean)}, at least {number(shown.lower_bound)}"
+    said = _evaluated(version.spec.evaluation)
     return Node("PolicyVersion", meta.namespace, meta.name, version.status.phase, said, _why(version), users)
+
+
+def _evaluated(shown: EvaluationStatus) -> str:
+    """The bound is there where a gate asked for one."""
+    bound = f", at least {number(shown.lower_bound)}" if shown.lower_bound is not None else ""
+    return f"mean {number(shown.mean)}{bound}"
 
 
 def _roles(agent: AgentDeployment) -> Iterator[tuple[str, str]]:
