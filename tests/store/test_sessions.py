@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from tests.store.conftest import ATTEMPT, JOB, Buckets
 
 import checkrein
 from checkrein.api.spaces import Interface
-from checkrein.api.tasks import StoreCredentials
+from checkrein.api.tasks import StoreCredentials, StoreLocation
 from checkrein.store import artifacts, buckets, sessions
 from checkrein.store.client import Store
 from checkrein.store.credentials import RenewingProvider
@@ -311,3 +312,11 @@ def test_a_log_that_is_not_one_deployments_is_refused(prefix: str, words: str) -
 def test_without_a_write_prefix_nothing_may_be_written() -> None:
     granted = sessions.run_policy(NOWHERE.location("runs", read=JOB))["Statement"]
     assert "s3:PutObject" not in {action for statement in granted for action in statement["Action"]}
+
+
+def test_a_store_that_takes_the_request_and_never_answers_is_given_up_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        location = StoreLocation(endpoint=f"127.0.0.1:{hangs.getsockname()[1]}", secure=False, bucket="runs")
+        with pytest.raises(StoreUnavailable, match=r"read timeout=5"):
+            minter = StoreCredentials(access_key="a", secret_key="b" * 8)
+            sessions.mint(location, minter, sessions.run_policy(location), 3600)
