@@ -317,6 +317,7 @@ def test_without_a_write_prefix_nothing_may_be_written() -> None:
 def test_a_store_that_takes_the_request_and_never_answers_is_given_up_soon() -> None:
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         location = StoreLocation(endpoint=f"127.0.0.1:{hangs.getsockname()[1]}", secure=False, bucket="runs")
+        location = location.model_copy(update={"read_prefix": JOB, "write_prefix": ATTEMPT})
+        minter = StoreCredentials(access_key="a", secret_key="b" * 8)
         with pytest.raises(StoreUnavailable, match=r"read timeout=5"):
-            minter = StoreCredentials(access_key="a", secret_key="b" * 8)
             sessions.mint(location, minter, sessions.run_policy(location), 3600)
