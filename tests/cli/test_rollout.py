@@ -343,6 +343,7 @@ def test_the_report_says_that_divergence_is_not_badness(run: Run, deploy: Deploy
         "angle",
         "d-17",
         "notFinite: 2",
+        "rewards or outcomes that are no finite numbers",
     ):
         assert said in out
     agent.canary()

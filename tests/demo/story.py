@@ -175,7 +175,7 @@ What to look at next
   build/demo/kubectl events --for agentdeployment/cartpole     # what happened, in order
   build/demo/kubectl describe tj cartpole-a                   # progress, evaluation, conditions
   build/demo/kubectl get polv cartpole-1 -o yaml              # digests and provenance of a policy
-  .venv/bin/checkrein --help                                  # rollout, audit
+  .venv/bin/checkrein --help                                  # status, explain, top, override, rollout, audit
   build/demo/kubectl patch agents cartpole --type merge -p '{"spec":{"policyVersion":"cartpole-2"}}'
   build/demo/kubectl -n checkrein-system logs deploy/checkrein-operator
   make demo-down                                              # takes everything down again

@@ -77,10 +77,22 @@ def _examples(found: ShadowReport) -> Iterator[str]:
         yield from ("", "examples (checkrein audit query --decision ID shows the record)", *table(header, rows))
 
 
+MEANINGS = {
+    "forked": "episodes in which one step was asked for twice, with different observations",
+    "lost": "replicas that could not keep count of all",
+    "malformed": "pieces of evidence whose unit cannot be read",
+    "notFinite": "rewards or outcomes that are no finite numbers",
+    "unfinished": "episodes without an end, scored as the worst",
+    "unknown": "units of which something is not known",
+    "unseen": "decisions of the candidate outside of what its shadow saw",
+}
+
+
 def _findings(agent: AgentDeployment) -> list[str]:
-    """What was odd in the evidence."""
+    """What was odd in the evidence, and what the words mean."""
     found = agent.status.rollout.findings if agent.status.rollout else {}
-    return ["ODD IN THE EVIDENCE", *(f"{name}: {count}" for name, count in sorted(found.items()))] if found else []
+    said = (f"{name}: {count}  {MEANINGS.get(name, '')}".rstrip() for name, count in sorted(found.items()))
+    return ["ODD IN THE EVIDENCE", *said] if found else []
 
 
 def _numbers(values: list[float]) -> str:
