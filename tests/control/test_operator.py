@@ -377,9 +377,13 @@ def test_an_override_is_told_and_so_is_its_end(standin: Standin, play: Play, nam
     standin.until_said("AgentDeployment", namespace, "cartpole", "Progressing", "PolicyVersionNotFound")
     standin.patch("AgentDeployment", namespace, "cartpole", {"spec": {"override": None}})
     standin.until_said("AgentDeployment", namespace, "cartpole", "Overridden", "Lifted")
-    told = [e["note"] for e in standin.all("Event", namespace) if e["reason"] in ("Action", "Expired", "Lifted")]
-    assert said in told
-    assert len(told) == 3
+
+    def told() -> list[str]:
+        return [e["note"] for e in standin.all("Event", namespace) if e["reason"] in ("Action", "Expired", "Lifted")]
+
+    standin.until(lambda: len(told()) >= 3, "its end was told")  # a moment after the status
+    assert said in told()
+    assert len(told()) == 3
 
 
 def test_the_operator_answers_its_kubelet(operator: Operator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.cluster.images import registry
+from tests.e2e.conftest import PROBE_SECONDS
 from tests.e2e.world import World
 
 ID = "spec.source.gymnasium.id"
@@ -33,7 +34,9 @@ def unusable(shared: World) -> World:
         pytest.param("unknown", "EnvironmentNotFound", "is not registered", id="an id nobody registered"),
         pytest.param("crashes", "EnvironmentCrashed", "SIGSEGV", id="a simulator that crashes"),
         pytest.param("exits", "EnvironmentCrashed", "exit code 3", id="a simulator that ends its process"),
-        pytest.param("hangs", "EnvironmentHangs", "check Deterministic after 20 s", id="a step that never returns"),
+        pytest.param(
+            "hangs", "EnvironmentHangs", f"check Deterministic after {PROBE_SECONDS} s", id="a step that never returns"
+        ),
         pytest.param("raises", "EnvironmentFailed", "the simulator is not licensed", id="a step that raises"),
         pytest.param("nan-observation", "CheckFailed", f"observation of {THIRD} is NaN", id="NaN as observation"),
         pytest.param("nan-reward", "CheckFailed", f"reward of {THIRD} is NaN", id="NaN as reward"),

@@ -19,8 +19,8 @@ def ended(job: JobView, namespace: str, answers: Answers) -> JobView:
 
 def trouble(job: JobView, namespace: str, answers: Answers, now: datetime) -> tuple[str, str] | None:
     """What keeps the Job's pod from running: reason and sentence. Raises Unanswered."""
-    if job.finished:
-        return None
+    if job.finished or job.held:  # whatever its pod does: no other one will come
+        return job.problem(now)
     if job.pod:
         return pod_trouble(job.pod, namespace, answers, now)
     found = job.problem(now)
