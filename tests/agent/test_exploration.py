@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkrein.agent.exploration import Actor, Draw, actor
+from checkrein.agent.exploration import Actor, Draw, actor, require_allowed
 from checkrein.agent.kernel import Outputs
 from checkrein.agent.validation import Array
 from checkrein.api.deployment import Exploration
@@ -207,6 +207,15 @@ def test_no_network_makes_an_action_outside_the_box(mean: float, log_std: float,
 def test_what_cannot_work_is_refused(space: Space, acting: str, exploration: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         actor(space, acting, exploration)
+
+
+def test_what_would_try_masked_actions_is_refused() -> None:
+    bits = {"name": "action_mask", "type": "MultiBinary", "dtype": "int8", "shape": [3]}
+    masked = Space.model_validate({"type": "Dict", "members": [bits]})
+    with pytest.raises(ValueError, match="epsilonGreedy would try actions that action_mask forbids; use boltzmann"):
+        require_allowed(EPSILON, masked)
+    require_allowed(BOLTZMANN, masked)
+    require_allowed(EPSILON, BOX)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_the_graph_decides_where_numpy_does_not_agree_and_that_is_said(
         pytest.param(Outputs(np.array(0), q_values=np.array([0, math.inf])), "q_values", id="an endless worth"),
         pytest.param(Outputs(np.array(0), logits=np.array([0, math.nan])), "logits", id="a score that is no number"),
         pytest.param(Outputs(np.array(0), logits=np.array([0, math.inf])), "logits", id="an endless score"),
+        pytest.param(Outputs(np.array(0), logits=np.array([-math.inf] * 2)), "allows no action", id="all masked out"),
         pytest.param(Outputs(np.array(0), state=(np.array([math.nan]),)), "state", id="a state that is no number"),
         pytest.param(Outputs(np.array(2)), "outside", id="an action that does not exist"),
         pytest.param(Outputs(np.array(math.nan)), "outside", id="an action that is no number"),

@@ -40,6 +40,7 @@ def wrapped(*wrappers: Raw) -> Raw:
         ),
         pytest.param(wrapped(RESCALE, SCALE, FLATTEN, CLIP, STACK), id="a wrapper of each kind"),
         pytest.param(wrapped(), id="an empty list of wrappers"),
+        pytest.param(wrapped(RESCALE, {"at": "Client", "actionMask": {}}), id="a mask of actions"),
     ],
 )
 def test_good_objects_are_accepted(server: Server, obj: Raw) -> None:
@@ -72,6 +73,9 @@ MEMBERS = "spec.interface.observation.members"
         ),
         pytest.param(seeing(DICT, DICT), "spec.interface.action", "has no members", id="a Dict of actions"),
         pytest.param(wrapped({"at": "Policy"}), "spec.wrappers[0].at", "exactly one", id="no wrapper"),
+        pytest.param(
+            wrapped({"at": "Policy", "actionMask": {}}), "spec.wrappers[0].at", "go with at: Client", id="a mask inside"
+        ),
         pytest.param(wrapped({**FLATTEN, **STACK}), "spec.wrappers[0].at", "exactly one", id="two in one"),
         pytest.param(
             wrapped({**STACK, "at": "Client"}), "spec.wrappers[0].at", "go with at: Policy", id="a stack at the client"

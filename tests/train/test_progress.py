@@ -95,6 +95,17 @@ def test_http_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         httpx.get(f"{base}/livez")
 
 
+def test_steps_before_learning_starts_say_nothing_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    monkeypatch.setattr("checkrein.train.progress.time.monotonic", lambda: clock)
+    model = Running()
+    model.num_timesteps, model.learning_starts = 0, 1000  # type: ignore[attr-defined]
+    meter = Meter(model, 2000, None, cast(Checkpoints, Saved()))
+    for clock, model.num_timesteps in ((1.0, 1000), (11.0, 1100)):  # noqa: B007 - the clock is read by the meter
+        said = meter.read()
+    assert (said.steps_per_second, said.eta) == (10, "1m30s")
+
+
 LOGGED = {
     "PPO": {"training_loss total", "training_loss value", "training_loss policy_gradient", "training_loss entropy"}
     | {f"training_logged {name}" for name in ("approx_kl", "clip_fraction", "explained_variance", "learning_rate")},

@@ -93,6 +93,21 @@ class Recall(Echo):
         return bool(self.told)
 
 
+class Guarded(Echo):
+    """The first half of the choices is forbidden in every second step, the other half in those between."""
+
+    def action_masks(self) -> Any:
+        sizes = self.action_space.nvec if isinstance(self.action_space, spaces.MultiDiscrete) else [self.action_space.n]
+        first = self.steps % 2 == 0
+        return np.concatenate([(np.arange(size) < size / 2) == first for size in sizes])
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        sizes = self.action_space.nvec if isinstance(self.action_space, spaces.MultiDiscrete) else [self.action_space.n]
+        starts = np.cumsum([0, *sizes[:-1]])
+        assert self.action_masks()[starts + np.ravel(action)].all(), f"{action} is forbidden in step {self.steps}"
+        return super().step(action)
+
+
 OBSERVATIONS: dict[str, spaces.Space[Any]] = {
     "Box": spaces.Box(-3.0, 5.0, (3,), np.float32),
     "Wide": spaces.Box(-1e3, 3e3, (2, 2), np.float64),
@@ -132,6 +147,11 @@ for observation in OBSERVATIONS:
         )
 gymnasium.register("tiny/Bright-v0", Bright)
 gymnasium.register("tiny/Recall-v0", Recall)
+GUARDED = {"Discrete": spaces.Discrete(4), "MultiDiscrete": spaces.MultiDiscrete([4, 4])}
+for name, guarded in GUARDED.items():
+    gymnasium.register(
+        f"tiny/Guarded{name}-v0", Guarded, kwargs={"observation": OBSERVATIONS["Discrete"], "action": guarded}
+    )
 NUMBER = spaces.Box(-1.0, 3.0, (), np.float32)
 gymnasium.register("tiny/BoxNumber-v0", Echo, kwargs={"observation": OBSERVATIONS["Box"], "action": NUMBER})
 gymnasium.register("tiny/BoxTable-v0", Echo, kwargs={"observation": OBSERVATIONS["Box"], "action": TABLE})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from checkrein.agent.exploration import Actor, actor
+from checkrein.agent.exploration import Actor, actor, require_allowed
 from checkrein.agent.kernel import Outputs
 from checkrein.agent.policies import Policy
 from checkrein.agent.shield import Guard, ShieldError
@@ -86,6 +86,7 @@ class Drivers:
             return None
         if spec.exploration is not None:
             try:
+                require_allowed(spec.exploration, policy.interface.observation)
                 explorer = actor(policy.interface.action, policy.acting, spec.exploration, _example(policy))
             except ValueError as error:
                 self.problems[f"{policy.name}, spec.exploration"] = f"{error}; it does not explore"

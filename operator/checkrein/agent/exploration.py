@@ -15,7 +15,7 @@ import numpy as np
 from checkrein.agent.kernel import Outputs
 from checkrein.agent.validation import Array, bounds, element_shape
 from checkrein.api.deployment import Boltzmann, EpsilonGreedy, Exploration, Gaussian
-from checkrein.api.spaces import Space
+from checkrein.api.spaces import ACTION_MASK, Space
 from checkrein.judge import distributions as dist
 
 Draw = Callable[[int], Array]
@@ -55,6 +55,14 @@ def actor(space: Space, acting: str, exploration: Exploration | None, example: O
     if example is not None:
         made.propose(example, lambda count: np.full(count, 0.5))
     return made
+
+
+def require_allowed(exploration: Exploration, observation: Space) -> None:
+    """Raises ValueError where it would try actions that the observations' mask forbids."""
+    if exploration.epsilon_greedy is not None and ACTION_MASK in observation.leaves:
+        raise ValueError(
+            f"spec.exploration.epsilonGreedy would try actions that {ACTION_MASK} forbids; use boltzmann instead"
+        )
 
 
 def _plugin(space: Space, stochastic: bool, exploration: Exploration | None) -> Actor | None:

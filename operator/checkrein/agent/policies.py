@@ -201,8 +201,11 @@ def _require_numbers(outputs: Outputs) -> None:
     for name, array in (("q_values", outputs.q_values), ("mean", outputs.mean), ("log_std", outputs.log_std)):
         if array is not None and not _finite(array):
             raise SpaceError(f"{name} has an element that is not finite")
-    if outputs.logits is not None and not _finite(outputs.logits) and not (outputs.logits < math.inf).all():
-        raise SpaceError("logits has an element that is NaN or infinite")
+    if outputs.logits is not None and not _finite(outputs.logits):
+        if not (outputs.logits < math.inf).all():
+            raise SpaceError("logits has an element that is NaN or infinite")
+        if np.isneginf(outputs.logits).all():
+            raise SpaceError("the observation's mask allows no action")
     if not all(_finite(array) for array in outputs.state):
         raise SpaceError("the state has an element that is not finite")
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from checkrein.api.spaces import Space
+from checkrein.api.spaces import ACTION_MASK, Space
 
 Array = NDArray[Any]
 Observation = Array | dict[str, Array]
@@ -223,11 +223,14 @@ def action_reader(space: Space) -> Callable[[Array], Any]:
 def samples(space: Space, count: int, seed: int) -> list[Observation]:
     """Values for warm-up decisions: both corners of the space, its middle, then `count` drawn ones.
 
-    Unbounded sides are cut at 1e3 and drawn from a normal distribution, as gymnasium's own sampling does.
+    Unbounded sides are cut at 1e3 and drawn from a normal distribution, as gymnasium's own sampling does. A mask allows
+    all actions: one that allows none is no observation to act on.
     """
     if space.type != "Dict":
         return [*array_samples(space, count, seed)]
     drawn = {name: array_samples(leaf, count, [seed, i]) for i, (name, leaf) in enumerate(space.leaves.items())}
+    if ACTION_MASK in drawn:
+        drawn[ACTION_MASK] = [np.ones_like(mask) for mask in drawn[ACTION_MASK]]
     return [dict(zip(drawn, values, strict=True)) for values in zip(*drawn.values(), strict=True)]
 
 

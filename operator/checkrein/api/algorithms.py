@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from checkrein.api.spaces import Interface
+from checkrein.api.spaces import ACTION_MASK, Interface
 
-AlgorithmName = Literal["PPO", "A2C", "DQN", "SAC", "TD3", "DDPG", "QRDQN", "TQC", "RecurrentPPO"]
+AlgorithmName = Literal["PPO", "A2C", "DQN", "SAC", "TD3", "DDPG", "QRDQN", "TQC", "RecurrentPPO", "MaskablePPO"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Algorithm:
     name: AlgorithmName
     actions: frozenset[str]
     observations: frozenset[str] = frozenset({"Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict"})
+    masked: bool = False
+    """Whether it keeps to the actions that an observation allows (`action_mask`)."""
     undrawable: str = ""
     """Why its policy cannot act by drawing from a distribution, as a clause; empty where it can."""
 
@@ -38,6 +40,12 @@ ALGORITHMS: dict[str, Algorithm] = {
         Algorithm("TQC", actions=frozenset({"Box"}), undrawable="TQC's distribution, squashed by tanh, cannot be told"),
         # sb3-contrib 2.9.2 names MultiBinary too, and fails at the first gradient step.
         Algorithm("RecurrentPPO", actions=frozenset({"Box", "Discrete", "MultiDiscrete"})),
+        Algorithm(
+            "MaskablePPO",
+            actions=frozenset({"Discrete", "MultiDiscrete"}),
+            observations=frozenset({"Dict"}),
+            masked=True,
+        ),
     )
 }
 assert set(ALGORITHMS) == set(get_args(AlgorithmName))
@@ -46,12 +54,29 @@ assert set(ALGORITHMS) == set(get_args(AlgorithmName))
 def misfit(name: str, interface: Interface) -> str:
     """Why the algorithm cannot act in these spaces, as a sentence with the mend; empty where it can."""
     algorithm = ALGORITHMS[name]
+    if algorithm.masked and (why := _lacking_mask(interface)):
+        return f"spec.algorithm.name: {name} {why}"
     for role, space, allowed in (
         ("action", interface.action, algorithm.actions),
         ("observation", interface.observation, algorithm.observations),
     ):
         if space.type not in allowed:
-            able = [a.name for a in ALGORITHMS.values() if space.type in getattr(a, f"{role}s")]
+            able = [a.name for a in ALGORITHMS.values() if space.type in getattr(a, f"{role}s") and not a.masked]
             mend = f"use {' or '.join(able)}" if able else "no algorithm of this release can"
             return f"spec.algorithm.name: {name} cannot act in {role} space {space.describe()}; {mend}"
+    return ""
+
+
+def _lacking_mask(interface: Interface) -> str:
+    """Why observations do not tell which actions are allowed, with the mend; empty where they do."""
+    action, mask = interface.action, interface.observation.leaves.get(ACTION_MASK)
+    widths = {"Discrete": action.n or 1, "MultiDiscrete": sum(action.nvec)}
+    if action.type not in widths:
+        return f"cannot act in action space {action.describe()}; use PPO"
+    if mask is None:
+        mend = "add the wrapper `actionMask: {}` at Client to the environment, if it has a method action_masks()"
+        return f"needs a Dict observation with the member {ACTION_MASK}; {mend}; or use PPO"
+    if mask.type not in ("MultiBinary", "Box") or mask.shape != [widths[action.type]]:
+        fitting = f"MultiBinary({widths[action.type]})"
+        return f"needs {fitting} as member {ACTION_MASK}, one bit for each action, not {mask.describe()}"
     return ""

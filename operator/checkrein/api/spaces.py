@@ -17,6 +17,8 @@ LeafType = Literal["Box", "Discrete", "MultiDiscrete", "MultiBinary"]
 SpaceType = Literal["Box", "Discrete", "MultiDiscrete", "MultiBinary", "Dict"]
 MEMBER_PATTERN = r"^[A-Za-z0-9_-]+$"
 MOST_MEMBERS = 32
+ACTION_MASK = "action_mask"
+"""The member of a Dict observation that tells which actions are allowed now (PettingZoo's word for it)."""
 Bound = Annotated[str, StringConstraints(max_length=32, pattern=r"^(-?inf|-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?)$")]
 Extent = Annotated[int, Field(ge=0, le=2_147_483_647)]
 _COMPLETE = (

@@ -49,6 +49,11 @@ class GymnasiumWrapper(Model):
     )
 
 
+class ActionMask(Model):
+    """Observations become a Dict that has, beside what was observed, which actions are allowed now: `action_mask`,
+    as the environment's method action_masks() tells them."""
+
+
 class ClipReward(Model):
     """Rewards are moved into these bounds, one by one."""
 
@@ -65,18 +70,21 @@ class ScaleReward(Model):
     factor: DecimalString = Field(description='By what, for example "0.01".')
 
 
-_KINDS = "[has(self.flatten), has(self.stack), has(self.gymnasium), has(self.clipReward), has(self.scaleReward)]"
+_KINDS = (
+    "[has(self.flatten), has(self.stack), has(self.gymnasium), has(self.actionMask), has(self.clipReward), "
+    "has(self.scaleReward)]"
+)
 
 
 class Wrapper(Model):
-    """One wrapper; exactly one of flatten, stack (at Policy), gymnasium (at Client), clipReward and scaleReward
-    (at TrainingOnly) is set."""
+    """One wrapper; exactly one of flatten, stack (at Policy), gymnasium, actionMask (at Client), clipReward and
+    scaleReward (at TrainingOnly) is set."""
 
     model_config = ConfigDict(
         json_schema_extra=validations(
             rule(
                 f"{_KINDS}.filter(x, x).size() == 1",
-                "set exactly one of flatten, stack, gymnasium, clipReward, scaleReward",
+                "set exactly one of flatten, stack, gymnasium, actionMask, clipReward, scaleReward",
                 "at",
             ),
             rule(
@@ -85,8 +93,8 @@ class Wrapper(Model):
                 "at",
             ),
             rule(
-                "has(self.gymnasium) == (self.at == 'Client')",
-                "gymnasium goes with at: Client, and nothing else does",
+                "(has(self.gymnasium) || has(self.actionMask)) == (self.at == 'Client')",
+                "gymnasium and actionMask go with at: Client, and nothing else does",
                 "at",
             ),
         )
@@ -98,6 +106,7 @@ class Wrapper(Model):
     flatten: Flatten | None = None
     stack: Stack | None = None
     gymnasium: GymnasiumWrapper | None = None
+    action_mask: ActionMask | None = None
     clip_reward: ClipReward | None = None
     scale_reward: ScaleReward | None = None
 
@@ -111,7 +120,7 @@ def _last(condition: str) -> str:
     return f"self.wrappers.map(w, {condition}).lastIndexOf(true)"
 
 
-_POLICY, _CLIENT = "has(w.flatten) || has(w.stack)", "has(w.gymnasium)"
+_POLICY, _CLIENT = "has(w.flatten) || has(w.stack)", "has(w.gymnasium) || has(w.actionMask)"
 _FLATTEN, _STACK = "has(w.flatten)", "has(w.stack)"
 WRAPPER_RULES = (
     rule(
@@ -130,5 +139,9 @@ WRAPPER_RULES = (
 
 def client_digest(wrappers: Sequence[Wrapper]) -> str | None:
     """Digest of those at Client, in order, by which a driver and an agent know that they mean the same."""
-    named = [wrapper.gymnasium.dump() for wrapper in wrappers if wrapper.gymnasium is not None]
+    named = [
+        {"actionMask": {}} if wrapper.gymnasium is None else wrapper.gymnasium.dump()
+        for wrapper in wrappers
+        if wrapper.at == "Client"
+    ]
     return sha256(canonical_json(named)) if named else None

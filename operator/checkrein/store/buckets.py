@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from minio.commonconfig import COMPLIANCE
@@ -10,6 +11,10 @@ from minio.objectlockconfig import DAYS, YEARS, ObjectLockConfig
 
 from checkrein.store.client import Store
 from checkrein.store.errors import AlreadyExists, StoreRefused, translated
+
+YOUNG_SECONDS = 2.0
+"""How long a bucket that another has just created may show no object lock yet, and how often it is looked at."""
+LOOK_SECONDS = 0.1
 
 
 def ensure(
@@ -44,7 +49,7 @@ def _create(store: Store, bucket: str, *, lock: bool) -> None:
 
 def _retain(store: Store, bucket: str, days: int) -> None:
     with translated(f"read the object lock of bucket {bucket!r}"):
-        present = _lock_config(store, bucket)
+        present = _settled_lock_config(store, bucket)
     if present is None:
         raise StoreRefused(
             f"bucket {bucket!r} has no object lock; name a bucket that does not exist yet, or one with it"
@@ -52,6 +57,14 @@ def _retain(store: Store, bucket: str, days: int) -> None:
     if present.mode != COMPLIANCE or _days(present) < days:
         with translated(f"set the retention of bucket {bucket!r}"):
             store.client.set_object_lock_config(bucket, ObjectLockConfig(COMPLIANCE, days, DAYS))
+
+
+def _settled_lock_config(store: Store, bucket: str) -> ObjectLockConfig | None:
+    """None where it has none for good: a bucket is there before its lock is."""
+    until = time.monotonic() + YOUNG_SECONDS
+    while (found := _lock_config(store, bucket)) is None and time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+    return found
 
 
 def _lock_config(store: Store, bucket: str) -> ObjectLockConfig | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sb3_contrib import QRDQN, TQC, RecurrentPPO
+from sb3_contrib import QRDQN, TQC, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
@@ -15,6 +15,7 @@ from checkrein.api import algorithms as api
 from checkrein.train.networks import (
     ActorCritic,
     DeterministicActor,
+    MaskedActorCritic,
     QFunction,
     QuantileFunction,
     RecurrentActorCritic,
@@ -57,5 +58,6 @@ ALGORITHMS: dict[str, Algorithm] = {
         policies="{}LstmPolicy",
         network_arguments=("lstm_hidden_size", "n_lstm_layers", "shared_lstm", "enable_critic_lstm"),
     ),
+    "MaskablePPO": Algorithm(MaskablePPO, MaskedActorCritic, device="cpu"),
 }
 assert ALGORITHMS.keys() == api.ALGORITHMS.keys()

@@ -14,14 +14,19 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_ima
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN
 from torch import Tensor, nn
 
+from checkrein.api.spaces import ACTION_MASK
+
 LEAST_SIDE = 36
 IMAGE_FEATURES = 256  # of each image in a Dict, as in the library's own CombinedExtractor
 
 
-def policy_of(space: spaces.Space[Any]) -> tuple[str, dict[str, Any]]:
-    """What names the library's policy for observations of this space, and what its `policy_kwargs` need for it."""
+def policy_of(space: spaces.Space[Any], *, masked: bool = False) -> tuple[str, dict[str, Any]]:
+    """What names the library's policy for observations of this space, and what its `policy_kwargs` need for it.
+
+    `masked`: the mask of actions is no feature, it is applied to the scores.
+    """
     if isinstance(space, spaces.Dict):
-        return "MultiInput", {"features_extractor_class": Members}
+        return "MultiInput", {"features_extractor_class": Unmasked if masked else Members}
     if isinstance(space, spaces.MultiDiscrete):
         return "Mlp", {"features_extractor_class": OneHot}
     return ("Cnn" if is_large_image(space) else "Mlp"), {}
@@ -33,8 +38,12 @@ def is_large_image(space: spaces.Space[Any]) -> bool:
 
 
 def scaled_members(space: spaces.Dict) -> list[str]:
-    """Members whose scale running normalisation can find: arrays of numbers that are no images."""
-    return [name for name, member in space.items() if isinstance(member, spaces.Box) and not is_image_space(member)]
+    """Members whose scale running normalisation can find: arrays of numbers that are no images and no mask."""
+    return [
+        name
+        for name, member in space.items()
+        if isinstance(member, spaces.Box) and not is_image_space(member) and name != ACTION_MASK
+    ]
 
 
 class OneHot(FlattenExtractor):
@@ -61,6 +70,13 @@ class Members(BaseFeaturesExtractor):
         """Features, [batch, width], of preprocessed observations."""
         features = [extract(observations[name]) for name, extract in zip(self._names, self.extractors, strict=True)]
         return torch.cat(features, dim=1)
+
+
+class Unmasked(Members):
+    """All members but the mask of actions."""
+
+    def __init__(self, observation_space: spaces.Dict) -> None:
+        super().__init__(spaces.Dict({n: m for n, m in observation_space.items() if n != ACTION_MASK}))
 
 
 def _width(space: spaces.Space[Any]) -> int:

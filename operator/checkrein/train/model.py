@@ -19,6 +19,7 @@ from torch import nn
 
 from checkrein.api import algorithms as api
 from checkrein.api.environment import RLEnvironmentSpec
+from checkrein.api.spaces import ACTION_MASK
 from checkrein.api.tasks import TrainingTask
 from checkrein.api.training import AlgorithmSpec, Normalize
 from checkrein.train import hyperparameters
@@ -30,6 +31,7 @@ from checkrein.train.noise import with_noise
 from checkrein.train.seeds import initial_seed, training_seed
 from checkrein.wrappers.environments import EnvironmentFault, make_environment, make_for_learning
 from checkrein.wrappers.layers import in_training
+from checkrein.wrappers.masks import Telling, has_mask
 from checkrein.wrappers.spaces import interface
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -121,7 +123,7 @@ def _require_drawable(spec: AlgorithmSpec, arguments: dict[str, Any]) -> None:
 def _construct(
     algorithm: Algorithm, spec: AlgorithmSpec, environments: VecEnv, seed: int, arguments: dict[str, Any]
 ) -> BaseAlgorithm:
-    kind, extracted = policy_of(environments.observation_space)
+    kind, extracted = policy_of(environments.observation_space, masked=api.ALGORITHMS[spec.name].masked)
     actions = environments.action_space.shape or ()
     shaping = {name: arguments[name] for name in algorithm.network_arguments if name in arguments}
     learning = {name: value for name, value in arguments.items() if name not in shaping}
@@ -142,7 +144,8 @@ def _construct(
 
 def _environments(task: TrainingTask, gamma: float) -> VecEnv:
     """The copies, in this process (subprocesses would go here), with running normalisation if asked for."""
-    make: Callable[[], gymnasium.Env[Any, Any]] = partial(_copy, task.environment)
+    masked = api.ALGORITHMS[task.spec.algorithm.name].masked
+    make: Callable[[], gymnasium.Env[Any, Any]] = partial(_copy, task.environment, masked=masked)
     normalize = task.spec.algorithm.normalize
     try:
         _check_interface(task)
@@ -188,9 +191,15 @@ def _normalized(environments: VecEnv, normalize: Normalize, gamma: float) -> Vec
     )
 
 
-def _copy(spec: RLEnvironmentSpec) -> gymnasium.Env[Any, Any]:
+def _copy(spec: RLEnvironmentSpec, *, masked: bool) -> gymnasium.Env[Any, Any]:
     # Returns are told as the environment pays them: what shapes rewards stands outside Monitor.
-    return Cut(in_training(Monitor(make_for_learning(spec)), spec.wrappers))
+    made = Cut(in_training(Monitor(make_for_learning(spec)), spec.wrappers))
+    if not masked:
+        return made
+    if not has_mask(made.observation_space):
+        message = f"spec.wrappers: they take {ACTION_MASK}, which MaskablePPO needs, out of sight; leave flatten out"
+        raise EnvironmentFault("InvalidWrapper", message)
+    return Telling(made)
 
 
 def _check_interface(task: TrainingTask) -> None:

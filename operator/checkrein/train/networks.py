@@ -13,6 +13,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from checkrein.api.spaces import ACTION_MASK
+
 Outputs = dict[str, Tensor]
 
 
@@ -25,12 +27,15 @@ class ActorCritic(nn.Module):
 
     def forward(self, observation: Tensor) -> Outputs:
         """Both heads on their own features."""
+        scores, value = self._heads(observation)
+        return {**self._act(scores), "value": value}
+
+    def _heads(self, observation: Any) -> tuple[Tensor, Tensor]:
         policy = self.policy
         seen = policy.extract_features(observation, policy.pi_features_extractor)
         valued = policy.extract_features(observation, policy.vf_features_extractor)
         scores = policy.action_net(policy.mlp_extractor.forward_actor(seen))
-        value = policy.value_net(policy.mlp_extractor.forward_critic(valued)).flatten()
-        return {**self._act(scores), "value": value}
+        return scores, policy.value_net(policy.mlp_extractor.forward_critic(valued)).flatten()
 
     def _act(self, scores: Tensor) -> Outputs:
         match self.policy.action_space:
@@ -44,6 +49,16 @@ class ActorCritic(nn.Module):
         if self.policy.use_sde:  # its spread depends on the state, and is no single tensor
             return {"action": torch.tanh(scores) if self.policy.squash_output else scores, "mean": scores}
         return {"action": scores, "mean": scores, "log_std": self.policy.log_std.expand_as(scores)}
+
+
+class MaskedActorCritic(ActorCritic):
+    """The same over the actions that the observation allows (MaskablePPO): the scores of others are minus infinity."""
+
+    def forward(self, observation: Any) -> Outputs:
+        """Both heads; `observation` is a dict with the member `action_mask`."""
+        scores, value = self._heads(observation)
+        forbidden = observation[ACTION_MASK].reshape(scores.shape) == 0
+        return {**self._act(scores.masked_fill(forbidden, float("-inf"))), "value": value}
 
 
 class RecurrentActorCritic(ActorCritic):

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from checkrein.api.environment import RLEnvironmentSpec
-from checkrein.api.spaces import Space
+from checkrein.api.spaces import ACTION_MASK, Space
 from checkrein.wrappers.environments import make_environment
+from checkrein.wrappers.masks import has_mask, sample
 
 EXTREME = 100.0
 """Unbounded spaces are sampled within this: beyond it rounding alone tells two runtimes apart."""
@@ -21,13 +22,17 @@ def gather(spec: RLEnvironmentSpec, count: int, seed: int) -> list[Any]:
     with closing(make_environment(spec)) as env:
         env.action_space.seed(seed)
         env.observation_space.seed(seed)
-        seen = [deepcopy(env.reset(seed=seed)[0])]
+        observation, _ = env.reset(seed=seed)
+        seen = [deepcopy(observation)]
         while len(seen) < count:
-            observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            observation, _, terminated, truncated, _ = env.step(sample(env, observation))
             seen.append(deepcopy(observation))  # environments may write the next one into the same array
             if terminated or truncated:
-                env.reset()
-        return seen + [_tame(env.observation_space.sample()) for _ in range(count)]
+                observation, _ = env.reset()
+        drawn = [_tame(env.observation_space.sample()) for _ in range(count)]
+        if has_mask(env.observation_space):  # a random one may allow nothing
+            drawn = [{**one, ACTION_MASK: other[ACTION_MASK]} for one, other in zip(drawn, seen, strict=True)]
+        return seen + drawn
 
 
 def stacked(space: Space, observations: list[Any]) -> Any:

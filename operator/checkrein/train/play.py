@@ -9,6 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from checkrein.wrappers.masks import sample
+
 Env = gymnasium.Env[Any, Any]
 
 
@@ -57,7 +59,7 @@ def _episode(env: Env, seed: int, record: Record, limits: Limits, start: float) 
     while (
         not ended and not record.not_finite and length < limits.episode_steps and record.seconds < limits.most_seconds
     ):
-        observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+        observation, reward, terminated, truncated, _ = env.step(sample(env, observation))
         length, total, ended = length + 1, total + float(reward), terminated or truncated
         record.steps, record.seconds = record.steps + 1, time.perf_counter() - start
         if not (is_finite(observation) and is_finite(reward)):
@@ -91,8 +93,9 @@ def same_trajectory(first: Env, second: Env, seed: int, steps: int) -> str:
     if not is_same(a, b):
         return "the observation after reset"
     for step in range(1, steps + 1):
-        action = first.action_space.sample()
+        action = sample(first, a)
         x, y = first.step(action), second.step(action)
+        a = x[0]
         differing = [
             name
             for name, left, right in zip(
@@ -103,6 +106,6 @@ def same_trajectory(first: Env, second: Env, seed: int, steps: int) -> str:
         if differing:
             return f"the {differing[0]} of step {step}"
         if x[2] or x[3]:
-            first.reset()
+            a, _ = first.reset()
             second.reset()
     return ""

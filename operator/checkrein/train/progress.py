@@ -103,8 +103,10 @@ class Meter:
 
     def begin(self) -> None:
         """From here on counts: the checkpoint to go on from is restored."""
-        self._first, self._start = self._model.num_timesteps, time.monotonic()
-        self.deadline = None if self._duration is None else self._start + self._duration
+        start = time.monotonic()
+        self._since = (self._model.num_timesteps, start)
+        self._filling = getattr(self._model, "learning_starts", 0) > self._model.num_timesteps
+        self.deadline = None if self._duration is None else start + self._duration
 
     @property
     def failure(self) -> Failure | None:
@@ -118,13 +120,17 @@ class Meter:
 
     def read(self) -> Progress:
         """Progress now."""
-        now = time.monotonic()
+        now, steps = time.monotonic(), self._model.num_timesteps
+        first, start = self._since
+        if self._filling and steps >= self._model.learning_starts:  # type: ignore[attr-defined]  # off-policy only
+            # Steps that only fill the replay buffer are quick: they say nothing of the time that is left.
+            self._filling, self._since = False, (steps, now)
         episodes = list(self._model.ep_info_buffer or ())
         return progress(
-            steps=self._model.num_timesteps,
-            first=self._first,
+            steps=steps,
+            first=first,
             total=self._total,
-            elapsed=now - self._start,
+            elapsed=now - start,
             left=None if self.deadline is None else self.deadline - now,
             returns=[float(e["r"]) for e in episodes],
         )

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from sb3_contrib import MaskablePPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from checkrein.api.spaces import Interface, Space
+from checkrein.api.spaces import ACTION_MASK, Interface, Space
 from checkrein.api.wrappers import Wrapper
 from checkrein.train.export import NEXT
 from checkrein.train.failures import Failed
@@ -18,6 +19,8 @@ from checkrein.train.stacking import as_learnt
 
 TIE = 1e-4
 """Scores closer than this (of the largest, or of 1) may be ranked either way: two runtimes round differently."""
+
+LEAST = np.finfo(np.float64).min
 
 Array = np.ndarray[Any, Any]
 
@@ -63,7 +66,8 @@ def predict(
     normalizer = model.get_vec_normalize_env()
     seen = normalizer.normalize_obs(raw) if normalizer is not None else raw
     layered = tuple(state.swapaxes(0, 1) for state in states[:2])
-    actions, following = model.predict(seen, layered or None, deterministic=True)
+    mask = {"action_masks": raw[ACTION_MASK]} if isinstance(model, MaskablePPO) else {}
+    actions, following = model.predict(seen, layered or None, deterministic=True, **mask)
     return np.asarray(actions) + (interface.action.start or 0), [part.swapaxes(0, 1) for part in following or ()]
 
 
@@ -89,7 +93,8 @@ def _differs(outputs: dict[str, Array], expected: Array, space: Space) -> Array:
 def _tied(scores: Array | None, space: Space) -> Array:
     """For each observation, whether rounding could decide the action. Shape [batch]."""
     assert scores is not None
-    tie = TIE * np.maximum(1.0, np.abs(scores).max(axis=1, keepdims=True))
+    scores = np.where(np.isneginf(scores), LEAST, scores)  # masked out
+    tie = TIE * np.maximum(1.0, np.where(scores > LEAST, np.abs(scores), 0).max(axis=1, keepdims=True))
     if space.type == "MultiBinary":
         return _any(np.abs(scores) < tie)
     widths = space.nvec if space.type == "MultiDiscrete" else [scores.shape[1]]

@@ -13,6 +13,7 @@ from gymnasium.wrappers import TransformObservation, TransformReward
 
 from checkrein.api.wrappers import ClipReward, GymnasiumWrapper, Wrapper
 from checkrein.wrappers.faults import EnvironmentFault
+from checkrein.wrappers.masks import Masked
 
 Env = gymnasium.Env[Any, Any]
 IMAGE_DIMENSIONS = 3
@@ -23,6 +24,8 @@ def at_client(env: Env, wrappers: Sequence[Wrapper]) -> Env:
     for index, wrapper in enumerate(wrappers):
         if wrapper.gymnasium is not None:
             env = _gymnasium(env, wrapper.gymnasium, f"spec.wrappers[{index}].gymnasium")
+        if wrapper.action_mask is not None:
+            env = Masked(env, f"spec.wrappers[{index}].actionMask")
     return env
 
 
