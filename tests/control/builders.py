@@ -132,7 +132,7 @@ def evaluated(**more: Any) -> dict[str, Any]:
 
 def ended(type_: str, reason: str, at: datetime = EARLIER) -> dict[str, Any]:
     """Status of a TrainingJob that is Complete or Failed for good."""
-    return started(conditions=condition(type_, True, reason), completionTime=at.isoformat())
+    return started(conditions=condition(type_, True, reason), completionTime=at.isoformat(), observedGeneration=1)
 
 
 def results(values: Iterable[float], manifest: str = digest("b")) -> EvaluationResults:

@@ -8,7 +8,7 @@ import pytest
 from tests.control import builders as b
 
 from checkrein.api.names import labels
-from checkrein.control.cache import Cache, Key
+from checkrein.control.cache import ABSENCES, Cache, Key, version_of
 from checkrein.control.controllers import CONTROLLERS, Scope, concerned
 
 
@@ -30,7 +30,8 @@ KEY = Key("Job", "games", "j")
         pytest.param(raw("Job", "j", 9), False, id="older"),
         pytest.param(raw("Job", "j", 10), False, id="the same"),
         pytest.param(raw("Job", "j", 100), True, id="newer, by number and not by text"),
-        pytest.param(raw("Job", "j", 9, uid="another"), True, id="another object of that name, whatever its version"),
+        pytest.param(raw("Job", "j", 11, uid="another"), True, id="the next object of that name"),
+        pytest.param(raw("Job", "j", 9, uid="another"), False, id="an earlier object of that name, told late"),
     ],
 )
 def test_put(second: dict[str, Any], news: bool) -> None:
@@ -53,16 +54,49 @@ def test_children_are_found_by_their_owners_uid() -> None:
 def test_a_removed_child_is_nobodys() -> None:
     cache = Cache()
     cache.put(raw("Job", "j", owner="a"))
-    assert cache.remove(KEY) == raw("Job", "j", owner="a")
+    assert cache.remove(KEY, 1) == raw("Job", "j", owner="a")
     assert cache.children("a-uid") == []
     assert cache.get(KEY) is None
-    assert cache.remove(KEY) is None
+    assert cache.remove(KEY, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("gone_at", "late", "known"),
+    [
+        pytest.param(12, raw("Job", "j", 11), None, id="a change before its end -> it stays gone"),
+        pytest.param(12, raw("Job", "j", 13, uid="another"), 13, id="the next object of that name -> there it is"),
+        pytest.param(9, raw("Job", "j", 10), 10, id="an earlier namesake's end -> it stays"),
+        pytest.param(9, raw("Job", "j", 11), 11, id="an earlier namesake's end, and a change -> it stays, changed"),
+    ],
+)
+def test_an_end_counts_for_what_is_older(gone_at: int, late: dict[str, Any], known: int | None) -> None:
+    cache = Cache()
+    cache.put(raw("Job", "j", 10))
+    cache.remove(KEY, gone_at)
+    cache.put(late)
+    now = cache.get(KEY)
+    assert (version_of(now) if now else None) == known
+    assert cache.knows(KEY, max(gone_at, version_of(late) if known else 0))
+
+
+def test_ends_that_are_told_twice_count_as_the_later_one() -> None:
+    cache = Cache()
+    for version in (12, 10):
+        cache.remove(KEY, version)
+    assert not cache.put(raw("Job", "j", 11))
+
+
+def test_only_the_newest_ends_are_remembered() -> None:
+    cache, ends = Cache(), [Key("Job", "games", f"j{n}") for n in range(ABSENCES + 1)]
+    for key in ends:
+        cache.remove(key, 10)
+    assert [cache.knows(key, 10) for key in (ends[0], ends[1], ends[-1])] == [False, True, True]
 
 
 def test_a_child_of_another_owner_under_the_same_name_has_left_the_first() -> None:
     cache = Cache()
     cache.put(raw("Job", "j", owner="a"))
-    cache.put(raw("Job", "j", uid="another", owner="b"))
+    cache.put(raw("Job", "j", 2, uid="another", owner="b"))
     assert cache.children("a-uid") == []
     assert [o["metadata"]["uid"] for o in cache.children("b-uid")] == ["another"]
 
@@ -190,5 +224,5 @@ def test_a_planner_sees_the_environments_of_the_versions_that_it_sees() -> None:
     assert {name: e.metadata.uid for name, e in seen.environments.items()} == {
         "cartpole": trained_in["metadata"]["uid"]
     }
-    cache.remove(Key("RLEnvironment", "games", "cartpole"))
+    cache.remove(Key("RLEnvironment", "games", "cartpole"), version_of(trained_in))
     assert CONTROLLERS["AgentDeployment"].observe(b.agent("cartpole-1"), scope).environments == {}

@@ -158,6 +158,23 @@ def test_plan(environment: RLEnvironment, jobs: list[JobView], wanted: Wanted) -
 
 
 @pytest.mark.parametrize(
+    ("jobs", "ready", "stalled"),
+    [
+        pytest.param([], "Probing", "False", id="nothing is there"),
+        pytest.param([b.running_job(PROBE, b.running_pod())], "Probing", "False", id="its Job is there already"),
+        pytest.param([b.done_job(PROBE, GOOD)], "Probed", "False", id="its Job is over already"),
+        pytest.param([b.failed_job(PROBE, CRASHED, exit_code=2)], "EnvironmentCrashed", "True", id="and failed"),
+    ],
+)
+def test_stalled_is_always_told(jobs: list[JobView], ready: str, stalled: str) -> None:
+    """Also where an operator died between the probe's Job and the status that follows it."""
+    observed = Observed(jobs={j.name: j for j in jobs}, settings=b.SETTINGS)
+    planned: Any = plan(b.environment(), observed, b.answers({ReadJob: None, ReadWarning: ""}), NOW).status
+    told = {c.type: c for c in planned.conditions}
+    assert (told["Ready"].reason, told["Stalled"].status) == (ready, stalled)
+
+
+@pytest.mark.parametrize(
     ("known", "read", "wanted"),
     [
         pytest.param(

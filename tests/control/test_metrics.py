@@ -93,7 +93,7 @@ def test_a_rollout_is_shown_until_its_deployment_goes() -> None:
         f'rollout_event_timestamp_seconds{{event="Promoted",{WHOSE},policy="cartpole-1",reason="Checked"}} '
         "1767225600.0",
     }
-    cache.remove(Key("AgentDeployment", "games", "cartpole"))
+    cache.remove(Key("AgentDeployment", "games", "cartpole"), 99)
     assert [line for line in shown(resources) if "cartpole" in line] == []
 
 

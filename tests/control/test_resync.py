@@ -11,18 +11,17 @@ import pytest
 from tests.control import builders as b
 
 from checkrein.control.cache import Cache, Key
-from checkrein.control.cluster import ApiError, Cluster, Listed, NameTaken, is_same_work
+from checkrein.control.cluster import ApiError, Cluster, Listed, NameTaken, Page, is_same_work
 from checkrein.control.conditions import Transition
 from checkrein.control.controllers import Scope
 from checkrein.control.events import NOTE_LIMIT, event
-from checkrein.control.kinds import CHILDREN, KINDS, OWN, Kind
+from checkrein.control.kinds import KINDS, WATCHED, Kind
 from checkrein.control.queue import WorkQueue
 from checkrein.control.reconciler import Reconciler
 from checkrein.control.resync import resync
 from checkrein.control.workloads.pods import task_variable
 
 KEY = Key("TrainingJob", "games", "a")
-KINDS_COMPARED = (*OWN, *CHILDREN)
 
 
 def seen(version: str, uid: str = "a-uid") -> dict[str, Any]:
@@ -33,10 +32,15 @@ def seen(version: str, uid: str = "a-uid") -> dict[str, Any]:
 
 
 class Listing:
-    """An API server that has some TrainingJobs; `meanwhile` happens while it answers."""
+    """An API server that has some TrainingJobs, at some version; `meanwhile` happens while it answers.
 
-    def __init__(self, *jobs: dict[str, Any]) -> None:
+    `lists`: what its lists show, where that is something older.
+    """
+
+    def __init__(self, *jobs: dict[str, Any], version: int = 10, lists: Any = None) -> None:
         self.jobs = jobs
+        self.version = version
+        self.lists = lists
         self.whole = self.read = 0
         self.meanwhile: Any = lambda: None
 
@@ -47,17 +51,18 @@ class Listing:
         if kind.kind != "TrainingJob" or namespace not in ("", KEY.namespace):
             return []
         self.meanwhile()
-        return [{k: v for k, v in job.items() if k not in ("kind", "apiVersion")} for job in self.jobs]
+        shown = self.jobs if self.lists is None else self.lists
+        return [{k: v for k, v in job.items() if k not in ("kind", "apiVersion")} for job in shown]
 
-    async def pages(self, kind: Kind, label_selector: str = "", namespace: str = "") -> AsyncIterator[list[Any]]:
+    async def pages(self, kind: Kind, label_selector: str = "", namespace: str = "") -> AsyncIterator[Page[Any]]:
         """As Cluster.pages: one page."""
         self.whole += 1
-        yield await self.list(kind, label_selector, namespace)
+        yield Page(await self.list(kind, label_selector, namespace), self.version)
 
-    async def list_metadata(self, kind: Kind, label_selector: str = "", namespace: str = "") -> list[Listed]:
+    async def list_metadata(self, kind: Kind, label_selector: str = "", namespace: str = "") -> Page[Listed]:
         """As Cluster.list_metadata."""
         metas = [job["metadata"] for job in await self.list(kind, label_selector, namespace)]
-        return [Listed(m["name"], m["uid"], m["resourceVersion"], m["namespace"]) for m in metas]
+        return Page([Listed(m["name"], m["uid"], m["resourceVersion"], m["namespace"]) for m in metas], self.version)
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """As Cluster.get."""
@@ -80,7 +85,11 @@ def operator() -> tuple[Reconciler, Cache, WorkQueue[Key]]:
         pytest.param(seen("5"), seen("5"), "5", False, id="as known -> nothing"),
         pytest.param(seen("6"), seen("5"), "6", False, id="a watch knows better -> nothing"),
         pytest.param(seen("4"), None, None, True, id="gone -> forgotten"),
-        pytest.param(seen("9", "old"), seen("5", "new"), "5", True, id="another one of that name -> remembered"),
+        pytest.param(seen("4", "old"), seen("5", "new"), "5", True, id="another one of that name -> remembered"),
+        pytest.param(seen("11"), None, "11", False, id="newer than the list -> not gone"),
+        pytest.param(
+            seen("11", "new"), seen("5", "old"), "11", False, id="newer than its namesake in the list -> stays"
+        ),
     ],
 )
 async def test_resync(known: Any, listed: Any, version: str | None, woken: bool) -> None:
@@ -99,10 +108,10 @@ async def test_what_is_known_is_not_read_again() -> None:
     cache.put(seen("4"))
     api: Any = Listing(seen("4"))
     await resync(reconciler, cache, api)
-    assert (api.whole, api.read) == (len(KINDS_COMPARED) - 1, 0), "whole lists of what nothing is known of, names else"
+    assert (api.whole, api.read) == (len(WATCHED) - 1, 0), "whole lists of what nothing is known of, names else"
     api.jobs = (seen("5"),)
     await resync(reconciler, cache, api)
-    assert (api.whole, api.read) == (2 * (len(KINDS_COMPARED) - 1), 1), "the one that changed is read"
+    assert (api.whole, api.read) == (2 * (len(WATCHED) - 1), 1), "the one that changed is read"
 
 
 async def test_where_much_differs_all_is_listed() -> None:
@@ -110,7 +119,7 @@ async def test_where_much_differs_all_is_listed() -> None:
     cache.put(seen("4"))
     api: Any = Listing(*(changed_name(seen("5"), f"b{n}") for n in range(100)))
     await resync(reconciler, cache, api)
-    assert (api.whole, api.read) == (len(KINDS_COMPARED), 0)
+    assert (api.whole, api.read) == (len(WATCHED), 0)
     assert {key.name for key in cache.keys("TrainingJob")} == {f"b{n}" for n in range(100)}
 
 
@@ -121,8 +130,8 @@ def changed_name(obj: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("before", "meanwhile"),
     [
-        pytest.param(None, seen("5"), id="created while the list was made"),
-        pytest.param(seen("4", "old"), seen("5", "new"), id="created anew while the list was made"),
+        pytest.param(None, seen("11"), id="created while the list was made"),
+        pytest.param(seen("4", "old"), seen("11", "new"), id="created anew while the list was made"),
     ],
 )
 async def test_what_a_watch_shows_while_the_list_is_made_is_not_lost(before: Any, meanwhile: Any) -> None:
@@ -133,6 +142,26 @@ async def test_what_a_watch_shows_while_the_list_is_made_is_not_lost(before: Any
     api.meanwhile = lambda: reconciler.saw(meanwhile)
     await resync(reconciler, cache, api)
     assert cache.get(KEY) == meanwhile
+
+
+async def test_what_an_old_list_shows_again_does_not_come_back() -> None:
+    reconciler, cache, _ = operator()
+    cache.put(seen("4"))
+    reconciler.lost(KEY, 7)
+    other = changed_name(seen("6"), "b")
+    cache.put(other)
+    api: Any = Listing(other, lists=(seen("4"), other), version=6)
+    await resync(reconciler, cache, api)
+    assert (cache.get(KEY), api.read) == (None, 0), "its end is known"
+    assert {key.name for key in cache.keys("TrainingJob")} == {"b"}
+
+
+async def test_what_only_the_list_shows_is_gone() -> None:
+    reconciler, cache, _ = operator()
+    cache.put(seen("4"))
+    api: Any = Listing(lists=(seen("5"),))
+    await resync(reconciler, cache, api)
+    assert (cache.get(KEY), api.read) == (None, 1), "a read by name does not find it"
 
 
 @pytest.mark.parametrize(
@@ -162,6 +191,7 @@ async def test_a_resync_of_some_namespaces(namespaces: list[str], version: str) 
     [
         pytest.param(ApiError(0, "Unreachable", "m"), True, id="no answer"),
         pytest.param(ApiError(409, "Conflict", "m"), True, id="conflict"),
+        pytest.param(ApiError(410, "Expired", "m"), True, id="a list's next page has expired"),
         pytest.param(ApiError(429, "TooManyRequests", "m"), True, id="too many requests"),
         pytest.param(ApiError(500, "InternalError", "m"), True, id="server error"),
         pytest.param(ApiError(403, "Forbidden", "m"), False, id="forbidden"),

@@ -321,6 +321,13 @@ def test_plan(job: TrainingJob, observed: Observed, wanted: Wanted) -> None:
     b.check(plan(job, observed, said, NOW), wanted, "Complete")
 
 
+def test_a_finished_job_heeds_changes_that_change_nothing() -> None:
+    job = b.job(b.ended("Complete", "Published"))
+    edited = job.model_copy(update={"metadata": job.metadata.model_copy(update={"generation": 2})})
+    planned = plan(edited, ready(), b.answers({}), NOW)
+    assert planned.status == job.status.model_copy(update={"observed_generation": 2})
+
+
 @pytest.mark.parametrize(
     ("known", "said", "wanted"),
     [

@@ -80,11 +80,17 @@ def test_the_same_entry_is_there_once(policies: Store) -> None:
         pytest.param(entry("cartpole-3"), id="of another version"),
         pytest.param(entry(event="RolledBack"), id="another event"),
         pytest.param(entry(minutes=1), id="later"),
+        pytest.param(entry(epoch=4), id="of an epoch, and the other one of none"),
         pytest.param(entry().model_copy(update={"digest": "sha256:" + "b" * 64}), id="other bytes under that name"),
     ],
 )
 def test_another_entry_gets_a_number_of_its_own(policies: Store, another: HistoryEntry) -> None:
     assert [append(policies, e) for e in (entry(), another)] == [1, 2]
+
+
+def test_a_promotion_is_known_by_its_epoch_whatever_the_clock_says(policies: Store) -> None:
+    entries = [entry(epoch=4), entry(epoch=4, minutes=1), entry(epoch=5)]
+    assert [append(policies, e) for e in entries] == [1, 1, 2]
 
 
 def test_racing_entries_are_all_there(policies: Store) -> None:

@@ -107,6 +107,7 @@ class HistoryEntry(Model):
     digest: Digest = Field(description="Of its manifest.")
     since: Name | None = Field(default=None, alias="from", description="The version that was stable before.")
     time: AwareDatetime = Field(description="When, by the operator's clock.")
+    epoch: Count | None = Field(default=None, description="Of one that began to act: the epoch that began with it.")
     by: Annotated[str, StringConstraints(max_length=320)] = Field(default="", description="Who, where a person did it.")
     reason: ShortText = Field(default="", description="Why, as one CamelCase word for programs.")
     message: Message = Field(default="", description="Why, as a sentence for people.")

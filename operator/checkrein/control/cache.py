@@ -1,15 +1,23 @@
-"""What the watches have told: the newest known state of every object, as far as it is read, and who owns whom."""
+"""What the watches have told: the newest known state of every object, as far as it is read, and who owns whom.
+
+Whoever tells of an object says at which version, and may do so late and in any order: what is older than what is known
+of the name, its absence included, is no news. So the cache never goes back. The versions of a kind are numbers that
+grow, from one namesake to the next, too (https://kep.k8s.io/5504).
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from checkrein.api.names import OWNER_UID
 from checkrein.control.slim import slim
 
 Raw = dict[str, Any]
+NEVER = -1
+ABSENCES = 4096
+"""Names that are remembered after their objects are gone, the newest: a watch is late by seconds, not by hours."""
 
 
 class Key(NamedTuple):
@@ -25,30 +33,45 @@ def key_of(obj: Raw) -> Key:
     return Key(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 
+def version_of(obj: Mapping[str, Any]) -> int:
+    """At which version an object or a list is told."""
+    return int(obj["metadata"].get("resourceVersion") or 0)
+
+
 class Cache:
     """Objects by kind, namespace and name, and children by their owner's uid."""
 
     def __init__(self) -> None:
         self._objects: defaultdict[tuple[str, str], dict[str, Raw]] = defaultdict(dict)
         self._children: defaultdict[str, set[Key]] = defaultdict(set)
+        self._absent: OrderedDict[Key, int] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(map(len, self._objects.values()))
 
     def put(self, obj: Raw) -> bool:
-        """Remember; False where this version is known already, or older than the known one."""
+        """Remember; False where this version of the name, or a newer one, is known already."""
         key = key_of(obj)
-        known = self.get(key)
-        if known and _is_not_newer(obj, known):
+        if self.knows(key, version_of(obj)):
             return False
-        self.remove(key)
+        self._take(key)
+        self._absent.pop(key, None)
         self._objects[key.kind, key.namespace][key.name] = slim(obj)
         if owner := obj["metadata"].get("labels", {}).get(OWNER_UID):
             self._children[owner].add(key)
         return True
 
-    def remove(self, key: Key) -> Raw | None:
-        """Forget; the object as it was last known."""
+    def remove(self, key: Key, version: int) -> Raw | None:
+        """There is none at this version. The object as it was last known; None where none was, or a newer one is."""
+        known = self.get(key)
+        if known and version_of(known) > version:
+            return None
+        self._absent[key] = max(version, self._absent.pop(key, NEVER))
+        if len(self._absent) > ABSENCES:
+            self._absent.popitem(last=False)
+        return self._take(key)
+
+    def _take(self, key: Key) -> Raw | None:
         obj = self._objects[key.kind, key.namespace].pop(key.name, None)
         if obj and (owner := obj["metadata"].get("labels", {}).get(OWNER_UID)):
             self._children[owner].discard(key)
@@ -60,11 +83,10 @@ class Cache:
         """The newest known state."""
         return self._objects[key.kind, key.namespace].get(key.name)
 
-    def knows(self, key: Key, uid: str, version: str) -> bool:
-        """Whether this version of the object, or a newer one, is known."""
+    def knows(self, key: Key, version: int) -> bool:
+        """Whether what there was under this name at this version, or later, is known."""
         known = self.get(key)
-        about = {"kind": key.kind, "metadata": {"uid": uid, "resourceVersion": version}}
-        return known is not None and _is_not_newer(about, known)
+        return version <= (version_of(known) if known else self._absent.get(key, NEVER))
 
     def in_namespace(self, kind: str, namespace: str) -> list[Raw]:
         """All objects of a kind in a namespace, by name."""
@@ -85,14 +107,3 @@ class Cache:
         for (known_kind, namespace), objects in list(self._objects.items()):
             if known_kind == kind:
                 yield from (Key(kind, namespace, name) for name in list(objects))
-
-
-def _is_not_newer(obj: Raw, known: Raw) -> bool:
-    """Of one object (one uid), versions of one API server's store grow; another uid is another object."""
-    new, old = obj["metadata"], known["metadata"]
-    if new.get("uid") != old.get("uid"):
-        return False
-    try:
-        return int(new["resourceVersion"]) <= int(old["resourceVersion"])
-    except (KeyError, ValueError):
-        return False

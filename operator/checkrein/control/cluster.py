@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 import msgspec
@@ -13,10 +14,12 @@ from kubernetes.aio import client
 
 from checkrein.api.meta import bounded
 from checkrein.control import metrics
+from checkrein.control.cache import version_of
 from checkrein.control.children import held_by
 from checkrein.control.kinds import KINDS, Kind
 
 Raw = dict[str, Any]
+T_co = TypeVar("T_co", covariant=True)
 FIELD_MANAGER = "checkrein"
 TIMEOUT_SECONDS = 30
 PAGE = 250
@@ -39,8 +42,21 @@ class _Item(msgspec.Struct):
     metadata: Listed
 
 
+class _ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str
+
+
 class _Metadata(msgspec.Struct):
+    metadata: _ListMeta
     items: list[_Item]
+
+
+@dataclass(frozen=True)
+class Page(Generic[T_co]):
+    """A list, or a part of one, and the version at which it is true: another page tells of the same."""
+
+    items: Sequence[T_co]
+    version: int
 
 
 class ApiError(Exception):
@@ -54,8 +70,11 @@ class ApiError(Exception):
 
     @property
     def temporary(self) -> bool:
-        """No answer, a conflict, too much load or a fault of the server: the same request may pass later."""
-        return self.status in (0, 409, 429) or self.status >= 500
+        """No answer, a conflict, a list whose next page has expired, too much load or a fault of the server.
+
+        The same may pass later, from its start.
+        """
+        return self.status in (0, 409, 410, 429) or self.status >= 500
 
 
 class NotLeading(ApiError):  # noqa: N818 - says what happened
@@ -106,32 +125,33 @@ class Cluster:
     ) -> Sequence[Raw]:
         """All objects of the kind, in one namespace or all."""
         pages = self.pages(kind, label_selector, namespace, field_selector)
-        return [item async for page in pages for item in page]
+        return [item async for page in pages for item in page.items]
 
     async def pages(
         self, kind: Kind, label_selector: str = "", namespace: str = "", field_selector: str = ""
-    ) -> AsyncIterator[Sequence[Raw]]:
+    ) -> AsyncIterator[Page[Raw]]:
         """The same page by page: nobody has to hold all of them at once."""
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         query = {"limit": str(PAGE), **{name: selector for name, selector in selectors.items() if selector}}
         while True:
             page = await self._call("GET", kind.path(namespace), query=query)
-            yield page["items"]
+            yield Page(page["items"], version_of(page))
             if not (token := page["metadata"].get("continue")):
                 return
             query["continue"] = token
 
-    async def list_metadata(self, kind: Kind, label_selector: str = "", namespace: str = "") -> Sequence[Listed]:
+    async def list_metadata(self, kind: Kind, label_selector: str = "", namespace: str = "") -> Page[Listed]:
         """Who is there, in one namespace or all, in one consistent list. Newer API servers answer it from memory."""
         query = {"labelSelector": label_selector} if label_selector else {}
         data = await self._send("GET", kind.path(namespace), query=query, accept=NAMES_ONLY)
-        return [item.metadata for item in msgspec.json.decode(data, type=_Metadata).items]
+        found = msgspec.json.decode(data, type=_Metadata)
+        return Page([item.metadata for item in found.items], int(found.metadata.resource_version))
 
-    async def create(self, obj: Mapping[str, Any]) -> None:
-        """Create; where it exists, meet it. Raises NameTaken (another's), BeingDeleted, ApiError."""
+    async def create(self, obj: Mapping[str, Any]) -> Raw:
+        """Create; where it exists, meet it. The object that there is. Raises NameTaken, BeingDeleted, ApiError."""
         kind, meta = KINDS[obj["kind"]], obj["metadata"]
         try:
-            await self._call(
+            return await self._call(
                 "POST", kind.path(meta["namespace"]), query={"fieldManager": FIELD_MANAGER}, body=dict(obj)
             )
         except ApiError as error:
@@ -141,14 +161,15 @@ class Cluster:
             if existing is None:  # it went away in between: the next pass creates it
                 raise
             _meet(existing, obj)
+            return existing
 
-    async def apply(self, obj: Mapping[str, Any]) -> None:
-        """Server-side apply of a whole object. Raises NameTaken (another's), BeingDeleted, ApiError."""
+    async def apply(self, obj: Mapping[str, Any]) -> Raw:
+        """Server-side apply of a whole object; as it is now. Raises NameTaken (another's), BeingDeleted, ApiError."""
         kind, meta = KINDS[obj["kind"]], obj["metadata"]
         existing = await self.get(kind.kind, meta["namespace"], meta["name"])
         if existing:
             _meet(existing, obj)
-        await self._apply(kind.path(meta["namespace"], meta["name"]), dict(obj))
+        return await self._apply(kind.path(meta["namespace"], meta["name"]), dict(obj))
 
     async def make(self, obj: Mapping[str, Any]) -> Raw:
         """Create; an existing one is an error (ApiError 409)."""
@@ -182,13 +203,13 @@ class Cluster:
         }
         return await self._apply(kind.path(meta["namespace"], meta["name"], "status"), body)
 
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete with what it owns; gone already is gone."""
+    async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Delete this one with what it owns; gone already is gone, and a namesake is left alone."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:
-            path = KINDS[kind].path(namespace, name)
-            await self._call("DELETE", path, body={"propagationPolicy": "Background"})
+            await self._call("DELETE", KINDS[kind].path(namespace, name), body=options)
         except ApiError as error:
-            if error.status != 404:
+            if error.status not in (404, 409):
                 raise
 
     async def _apply(self, path: str, body: Raw) -> Raw:

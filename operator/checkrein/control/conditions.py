@@ -38,9 +38,11 @@ class Writer:
             generation=self.metadata.generation,
             now=self.now,
         )
-        return status.model_copy(
-            update={"conditions": listed, "observed_generation": self.metadata.generation, **fields}
-        )
+        return self.heeded(status.model_copy(update={"conditions": listed, **fields}))
+
+    def heeded(self, status: S) -> S:
+        """The status, said to speak of the object's generation."""
+        return status.model_copy(update={"observed_generation": self.metadata.generation})
 
 
 @dataclass(frozen=True)

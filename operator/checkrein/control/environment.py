@@ -33,7 +33,7 @@ def plan(environment: RLEnvironment, observed: Observed, answers: Answers, now: 
     """What to do next. Asks for a finished Job where the cache is behind."""
     write = Writer(environment.metadata, now)
     name = names.probe_job(environment.metadata.name, environment.metadata.generation)
-    stale = tuple(Reference("Job", j) for j in observed.jobs if j != name)
+    stale = tuple(Reference("Job", j.name, j.uid) for j in observed.jobs.values() if j.name != name)
     if _is_settled(environment):
         return Plan(delete=stale)
     job = observed.jobs.get(name)
@@ -43,10 +43,7 @@ def plan(environment: RLEnvironment, observed: Observed, answers: Answers, now: 
         status = write.put(status, "Stalled", True, "TaskTooLarge", "probed again when the spec changes")
         return Plan(status=status, delete=stale)
     if job is None:
-        status = write.put(
-            environment.status, "Ready", False, "Probing", "the probe pod is being created", phase="Probing"
-        )
-        status = write.put(status, "Stalled", False, "Probing", "")
+        status = _probing(environment.status, write, "Probing", "the probe pod is being created")
         probe = jobs.probe(environment, observed.settings)
         return Plan(status=status, create=(probe,), delete=stale, after=LOOK_AGAIN)
     try:
@@ -75,7 +72,12 @@ def _judge(
     if job.finished:
         return _stalled(status, job, report, write)
     reason, message = kept or ("Probing", "the probe pod is checking the environment")
-    return write.put(status, "Ready", False, reason, message, phase="Probing")
+    return _probing(status, write, reason, message)
+
+
+def _probing(status: RLEnvironmentStatus, write: Writer, reason: str, message: str) -> RLEnvironmentStatus:
+    status = write.put(status, "Ready", False, reason, message, phase="Probing")
+    return write.put(status, "Stalled", False, "Probing", "")
 
 
 def _stalled(
@@ -95,8 +97,9 @@ def _stalled(
 
 def _ready(environment: RLEnvironment, job: JobView, report: ProbeReport, write: Writer) -> RLEnvironmentStatus:
     image = job.pod.image if job.pod else ""
+    status = write.put(environment.status, "Stalled", False, "Probed", "")
     return write.put(
-        environment.status,
+        status,
         "Ready",
         True,
         "Probed",

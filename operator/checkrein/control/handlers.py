@@ -5,16 +5,29 @@ Only `on.event` handlers that return None, no posting, no peering, no scanning, 
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.references import Insights
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory  # kopf.operator takes one
 
 from checkrein.control import metrics
-from checkrein.control.cache import Key
-from checkrein.control.kinds import CHILD_SELECTOR, CHILDREN, OWN, Kind
+from checkrein.control.cache import Key, version_of
+from checkrein.control.kinds import CHILD_SELECTOR, CHILDREN, WATCHED, Kind
 from checkrein.control.reconciler import Reconciler
+from checkrein.control.running import first_to_end, stops_on_signals
 
+log = logging.getLogger("checkrein")
+# kopf would ask the system who runs it, and the user of a restricted pod has no name.
+IDENTITY: Any = "checkrein-operator"
+AGAIN_SECONDS = 1.0
+REQUEST_SECONDS, CONNECT_SECONDS = 30, 10
+WATCH_SECONDS = 300
+"""Then a watch goes on at whichever API server answers. A silent one is given up sooner (kopf: 70 s without a word)."""
 WORKER_SECONDS = 0.2
 """kopf's task for an object lives on for so long after an event, with the whole object; a list makes thousands."""
 
@@ -44,11 +57,57 @@ class _NoDiffBase(kopf.DiffBaseStorage):
         return None
 
 
+class _Patience:
+    """Seconds between the tries of one request, without end: to give up would end the watches of all kinds."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1, 2, 4), itertools.repeat(8))
+
+
 class NoMemories(ResourceMemories):
     """kopf keeps 2 KB for each object for what we do not use (daemons, indices, retries): it forgets at once."""
 
     async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
         return await super().recall(raw_body, **{**options, "ephemeral": True})
+
+
+async def watch(reconciler: Reconciler, namespaces: Sequence[str], stop: asyncio.Event) -> None:
+    """Tell the reconciler what happens, until cancelled; in these namespaces or in all. A signal sets `stop`.
+
+    What kopf takes for fatal (a version that has expired, an error within a stream, a kind that is not served) is not:
+    it lists and watches anew, and the cache, which never goes back, takes from that what is news.
+    """
+    while True:
+        try:
+            await _watch_once(reconciler, namespaces, stop)
+        except Exception as error:  # noqa: BLE001 - kopf's, aiohttp's, and whatever a malformed answer leads to
+            log.warning("the watches begin anew: %s: %s", type(error).__name__, error)
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _watch_once(reconciler: Reconciler, namespaces: Sequence[str], stop: asyncio.Event) -> None:
+    insights = Insights()
+    tasks = await kopf.spawn_tasks(
+        registry=registry(reconciler),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        identity=IDENTITY,
+        memories=NoMemories(),
+        insights=insights,
+    )
+    stops_on_signals(stop)
+    await first_to_end([*tasks, asyncio.create_task(_all_served(insights))])
+
+
+async def _all_served(insights: Insights) -> None:
+    """Does not return. Raises LookupError where a kind is not served (yet): kopf would never watch it."""
+    await insights.ready_resources.wait()
+    served = {(resource.group, resource.plural) for resource in insights.watched_resources}
+    if missing := [kind.plural for kind in WATCHED if (kind.group, kind.plural) not in served]:
+        raise LookupError(f"the API server does not serve {', '.join(missing)}")
+    await asyncio.Event().wait()
 
 
 def settings() -> kopf.OperatorSettings:
@@ -58,6 +117,12 @@ def settings() -> kopf.OperatorSettings:
     chosen.peering.standalone = True
     chosen.scanning.disabled = True
     chosen.queueing.idle_timeout = WORKER_SECONDS
+    chosen.networking.request_timeout = REQUEST_SECONDS
+    chosen.networking.connect_timeout = CONNECT_SECONDS
+    chosen.networking.error_backoffs = _Patience()
+    chosen.watching.server_timeout = WATCH_SECONDS
+    chosen.watching.client_timeout = WATCH_SECONDS + REQUEST_SECONDS
+    chosen.process.ultimate_exiting_timeout = None  # else it kills the process ten minutes after the watches ended
     chosen.persistence.progress_storage = _NoProgress()
     chosen.persistence.diffbase_storage = _NoDiffBase()
     for kind in CHILDREN:
@@ -69,7 +134,7 @@ def registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
     """Handlers that tell the reconciler what the watches show."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, id="login")(login)
-    for kind in (*OWN, *CHILDREN):
+    for kind in WATCHED:
         _watch(made, kind, reconciler)
     return made
 
@@ -86,7 +151,7 @@ def _watch(made: kopf.OperatorRegistry, kind: Kind, reconciler: Reconciler) -> N
         obj = dict(event["object"])
         meta = obj["metadata"]
         if event["type"] == "DELETED":
-            reconciler.lost(Key(kind.kind, meta.get("namespace", ""), meta["name"]))
+            reconciler.lost(Key(kind.kind, meta.get("namespace", ""), meta["name"]), version_of(obj))
         else:
             reconciler.saw({**obj, "kind": kind.kind, "apiVersion": kind.api_version})
 

@@ -45,10 +45,11 @@ CHILDREN = (
     Kind("Role", "rbac.authorization.k8s.io", "v1", "roles"),
     Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings"),
 )
+WATCHED = (*OWN, *CHILDREN)
 SECRET = Kind("Secret", "", "v1", "secrets")
 EVENT = Kind("Event", "events.k8s.io", "v1", "events")
 LEASE = Kind("Lease", "coordination.k8s.io", "v1", "leases")
 NAMESPACE = Kind("Namespace", "", "v1", "namespaces")
 DEFINITION = Kind("CustomResourceDefinition", "apiextensions.k8s.io", "v1", "customresourcedefinitions")
-KINDS = {k.kind: k for k in (*OWN, *CHILDREN, SECRET, EVENT, LEASE, NAMESPACE, DEFINITION)}
+KINDS = {k.kind: k for k in (*WATCHED, SECRET, EVENT, LEASE, NAMESPACE, DEFINITION)}
 CHILD_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"

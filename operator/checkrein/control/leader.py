@@ -80,12 +80,16 @@ class Leader:
         metrics.LEADER.set(0)
         if not held:
             return
-        try:
-            lease = await self._cluster.get("Lease", self._namespace, self._name)
-            if lease and holder(lease) == self._election.identity:
-                await self._cluster.replace(release(lease))
-        except ApiError as error:
-            log.warning("the lease was not released: %s", error)
+        while True:
+            try:
+                lease = await self._cluster.get("Lease", self._namespace, self._name)
+                if lease and holder(lease) == self._election.identity:
+                    await self._cluster.replace(release(lease))
+                return
+            except ApiError as error:
+                if error.status != 409:  # else a renewal was still under way
+                    log.warning("the lease was not released: %s", error)
+                    return
 
     async def _try(self) -> bool:
         """One look at the Lease, and one write where it may be taken. Whether it is ours now."""

@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import secrets
-import signal
 import socket
 import sys
 import time
@@ -15,10 +14,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
-import kopf
 import uvloop
 from kubernetes.aio import client, config
 from pydantic import ValidationError
@@ -35,6 +33,7 @@ from checkrein.control.reconciler import Reconciler, run
 from checkrein.control.requests import ReadProgress
 from checkrein.control.resource_metrics import Resources
 from checkrein.control.resync import resync, resync_forever
+from checkrein.control.running import cancelled, first_to_end, stops_on_signals
 from checkrein.control.settings import Settings, load
 from checkrein.control.stores import Stores
 from checkrein.control.world import World
@@ -46,8 +45,6 @@ TENANT_WORKERS = 8
 THREADS = 4 * WORKERS
 """For questions to the store: a pass asks some side by side, and nobody's wait for another one's."""
 RETRY_SECONDS = 2.0
-# kopf would ask the system who runs it, and the user of a restricted pod has no name.
-IDENTITY: Any = "checkrein-operator"
 CREDENTIALS_VARIABLE = "CHECKREIN_CREDENTIALS"
 PORT_VARIABLE = "CHECKREIN_PORT"
 TOKEN_VARIABLE = "CHECKREIN_TOKEN_FILE"  # noqa: S105 - a variable's name
@@ -70,6 +67,8 @@ def main() -> None:
 
 async def _operate(settings: Settings) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
+    stop = asyncio.Event()
+    stops_on_signals(stop)
     try:
         config.load_incluster_config()  # type: ignore[no-untyped-call]
     except config.ConfigException:
@@ -83,10 +82,16 @@ async def _operate(settings: Settings) -> None:
 
         # Alive from the start: while it waits for the API server, the kubelet must not take it for dead.
         tasks = [
-            asyncio.create_task(_live(api, http, settings, definitions, filled, resources)),
+            asyncio.create_task(_live(api, http, settings, definitions, filled, resources, stop)),
             asyncio.create_task(server.serve(missing, resources.exposition, port)),
+            asyncio.create_task(_told(stop)),
         ]
-        await _first_to_end(tasks)
+        await first_to_end(tasks)
+
+
+async def _told(stop: asyncio.Event) -> None:
+    await stop.wait()
+    log.info("told to end")
 
 
 async def _live(
@@ -96,6 +101,7 @@ async def _live(
     definitions: Definitions,
     filled: asyncio.Event,
     resources: Resources,
+    stop: asyncio.Event,
 ) -> None:
     """Work whenever the CRDs fit, each time from the start: what was seen under other ones counts for nothing."""
     name = await _cluster_name(Cluster(api))
@@ -111,9 +117,15 @@ async def _live(
         metrics.LEADER.set(leader is None)
         resources.follow(scope.cache, partial(_tells, leader))
         reconciler = Reconciler(scope, _queue(scope.cache), cluster, world)
-        await _together(reconciler, scope, cluster, settings, leader, definitions, filled)
-        if not definitions.problem:
-            return  # a signal
+        log.info("operator of cluster %s", name)
+        watching = asyncio.create_task(handlers.watch(reconciler, settings.watch_namespaces, stop))
+        work = asyncio.create_task(_work(reconciler, scope, cluster, settings, filled, leader))
+        try:
+            await first_to_end([work, asyncio.create_task(definitions.unfit())])
+        finally:
+            if leader:  # nobody works any more, so somebody else may
+                await leader.release()
+            await cancelled([watching])
 
 
 def _tells(leader: Leader | None) -> bool:
@@ -161,53 +173,6 @@ async def _cluster_name(cluster: Cluster) -> str:
     return str(namespace["metadata"]["uid"])
 
 
-async def _together(
-    reconciler: Reconciler,
-    scope: Scope,
-    cluster: Cluster,
-    settings: Settings,
-    leader: Leader | None,
-    definitions: Definitions,
-    filled: asyncio.Event,
-) -> None:
-    """Watches, workers and resync; when one ends, or the CRDs fit no more, all end."""
-    tasks = [
-        asyncio.create_task(
-            kopf.operator(
-                registry=handlers.registry(reconciler),
-                settings=handlers.settings(),
-                standalone=True,
-                clusterwide=not settings.watch_namespaces,
-                namespaces=settings.watch_namespaces,
-                identity=IDENTITY,
-                memories=handlers.NoMemories(),
-            )
-        ),
-        asyncio.create_task(_work(reconciler, scope, cluster, settings, filled, leader)),
-        asyncio.create_task(definitions.unfit()),
-    ]
-    log.info("operator of cluster %s", scope.cluster)
-    try:
-        await _first_to_end(tasks)
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)  # kopf's, which would stop nobody now
-        if leader:
-            await leader.release()
-
-
-async def _first_to_end(tasks: list[asyncio.Task[None]]) -> None:
-    """Returns, or raises, as the first of them does; the others are cancelled."""
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()
-
-
 async def _work(
     reconciler: Reconciler,
     scope: Scope,
@@ -222,10 +187,11 @@ async def _work(
     filled.set()
     if leader:
         await leader.acquire()
-        await resync(reconciler, scope.cache, cluster, namespaces)  # what the last leader wrote, watches may tell later
     async with asyncio.TaskGroup() as group:
         if leader:
             group.create_task(leader.keep())
+            # Nobody has compared the cache since: what was deleted meanwhile and told by no watch would be worked on.
+            await _once_served(lambda: resync(reconciler, scope.cache, cluster, namespaces))
         group.create_task(run(reconciler, WORKERS))
         group.create_task(resync_forever(reconciler, scope.cache, cluster, settings.resync_seconds, namespaces))
 

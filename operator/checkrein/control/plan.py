@@ -68,10 +68,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class Reference:
-    """An object to delete."""
+    """An object to delete: this one, and no namesake."""
 
     kind: str
     name: str
+    uid: str
 
 
 @dataclass(frozen=True)

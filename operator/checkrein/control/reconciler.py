@@ -12,7 +12,7 @@ from typing import Any
 
 from checkrein.api.meta import Model
 from checkrein.control import metrics, reconciled
-from checkrein.control.cache import Key, Raw
+from checkrein.control.cache import Key, Raw, version_of
 from checkrein.control.children import held_by
 from checkrein.control.cluster import ApiError, Cluster
 from checkrein.control.conditions import Transition, Writer, transitions
@@ -49,17 +49,23 @@ class Reconciler:
         self._cluster = cluster
         self._world = world
         self._now = now
+        self._current: set[Key] = set()
 
-    def saw(self, obj: Raw) -> None:
-        """An object as a watch or a list shows it."""
-        if self._scope.cache.put(obj):
+    def saw(self, obj: Raw) -> bool:
+        """An object as a watch, a list or the answer to a write shows it. Whether that is news."""
+        news = self._scope.cache.put(obj)
+        if news:
             self._wake(obj)
+        return news
 
-    def lost(self, key: Key) -> None:
-        """An object is gone."""
-        if obj := self._scope.cache.remove(key):
+    def lost(self, key: Key, version: int) -> bool:
+        """There is no such object at this version. Whether that is news."""
+        obj = self._scope.cache.remove(key, version)
+        if obj:
+            self._current.discard(key)
             self._queue.forget(key)
             self._wake(obj)
+        return obj is not None
 
     def _wake(self, obj: Raw) -> None:
         for key in concerned(obj, self._scope.cache):
@@ -84,6 +90,7 @@ class Reconciler:
             outcome = "ok"
         except ApiError as error:
             outcome = "conflict" if error.status == 409 else "error"
+            self._current.discard(key)
             log.log(logging.INFO if error.status == 409 else logging.WARNING, "%s: %s", "/".join(key), error)
         except Trouble as trouble:
             log.warning("%s: %s", "/".join(key), trouble)
@@ -106,13 +113,29 @@ class Reconciler:
         try:
             self.saw(await self._cluster.apply_status(raw, status))
         except ApiError as error:
+            self._current.discard(key)
             log.warning("%s: %s", "/".join(key), error)
             return
         if reconciled.is_news(raw, trouble):
             await self._tell(raw, Transition("Warning", trouble.reason, trouble.message))
 
+    async def _newest(self, key: Key) -> Raw | None:
+        """The object, not older than this process' first pass, its last write, or the conflict that it met.
+
+        Lists and watches may be as old as the API server that gives them; a read by name, which no cache answers, may
+        not. After it this process alone writes the status. So no stage that has ended is gone through again.
+        """
+        known = self._scope.cache.get(key)
+        if known is not None and key not in self._current:
+            if found := await self._cluster.get(*key):
+                self.saw(found)
+                self._current.add(key)
+            else:
+                self.lost(key, version_of(known))
+        return self._scope.cache.get(key)
+
     async def _reconcile(self, key: Key) -> None:
-        raw = self._scope.cache.get(key)
+        raw = await self._newest(key)
         if raw is None:
             return
         if "deletionTimestamp" in raw["metadata"]:
@@ -155,22 +178,23 @@ class Reconciler:
         """Creates, applies, deletes. What was refused for good, first of all. Raises ApiError where asking again helps.
 
         A status that follows a creation must not be told without it. What is applied stands beside the status: where
-        one child is refused, the others and the status go on, a person's override among them.
+        one child is refused, the others and the status go on, a person's override among them. What is made is seen at
+        once: a next pass that waited for the watch would make it again.
         """
         refusal: _Refusal | None = None
         for obj in plan.create:
             try:
-                await self._cluster.create(obj)
+                self.saw(await self._cluster.create(obj))
             except ApiError as error:
                 return _Refusal(_lasting(error), None)
         for obj in plan.apply:
             try:
-                await self._cluster.apply(obj)
+                self.saw(await self._cluster.apply(obj))
             except ApiError as error:
                 refusal = refusal or _Refusal(_lasting(error), plan.status)
         for reference in plan.delete:
             try:
-                await self._cluster.delete(reference.kind, namespace, reference.name)
+                await self._cluster.delete(reference.kind, namespace, reference.name, reference.uid)
             except ApiError as error:
                 refusal = refusal or _Refusal(_lasting(error), None)
         return refusal

@@ -11,9 +11,9 @@ import random
 from collections.abc import Sequence
 
 from checkrein.control import metrics
-from checkrein.control.cache import Cache, Key, Raw, key_of
+from checkrein.control.cache import NEVER, Cache, Key, Raw, key_of
 from checkrein.control.cluster import ApiError, Cluster
-from checkrein.control.kinds import CHILD_SELECTOR, CHILDREN, OWN, Kind
+from checkrein.control.kinds import CHILD_SELECTOR, OWN, WATCHED, Kind
 from checkrein.control.reconciler import Reconciler
 
 log = logging.getLogger("checkrein")
@@ -40,7 +40,7 @@ async def resync(reconciler: Reconciler, cache: Cache, cluster: Cluster, namespa
     A namespace that refuses the list is left as it is known: with a deleted one its Role goes, and the others go on.
     """
     with metrics.RESYNC_SECONDS.time():
-        for kind in (*OWN, *CHILDREN):
+        for kind in WATCHED:
             for namespace in namespaces or ("",):
                 try:
                     await _compare(kind, namespace, reconciler, cache, cluster)
@@ -52,48 +52,56 @@ async def resync(reconciler: Reconciler, cache: Cache, cluster: Cluster, namespa
 
 
 async def _compare(kind: Kind, namespace: str, reconciler: Reconciler, cache: Cache, cluster: Cluster) -> None:
-    """One comparison. What the cache had before the list and the list has not is gone."""
-    keys = (key for key in cache.keys(kind.kind) if namespace in ("", key.namespace))
-    before = {key: obj["metadata"]["uid"] for key in keys if (obj := cache.get(key))}
-    present = await _differing(kind, namespace, reconciler, cache, cluster) if before else None
-    if present is None:
-        present = await _all(kind, namespace, reconciler, cache, cluster)
-    for key, uid in before.items():
-        known = cache.get(key)
-        if key not in present and known and known["metadata"]["uid"] == uid:
+    """One comparison. Of what the cache knows at an older version than the list's, what the list has not is gone.
+
+    A list of an API server that is behind may be old, whatever was asked for: of what is newer it tells nothing.
+    """
+    found = await _differing(kind, namespace, reconciler, cache, cluster) if _known(kind, namespace, cache) else None
+    present, version = found or await _all(kind, namespace, reconciler, cache, cluster)
+    for key in _known(kind, namespace, cache) - present:
+        if reconciler.lost(key, version):
             metrics.MISSED.labels(kind.kind).inc()
-            reconciler.lost(key)
+
+
+def _known(kind: Kind, namespace: str, cache: Cache) -> set[Key]:
+    return {key for key in cache.keys(kind.kind) if namespace in ("", key.namespace)}
 
 
 async def _differing(
     kind: Kind, namespace: str, reconciler: Reconciler, cache: Cache, cluster: Cluster
-) -> set[Key] | None:
-    """Reads what the cache does not know; everybody who is there. None where so much differs that a list is better."""
+) -> tuple[set[Key], int] | None:
+    """Reads what the cache does not know; everybody who is there, and the list's version. None where so much differs
+    that a list is better."""
     listed = await cluster.list_metadata(kind, _selector(kind), namespace)
-    named = {Key(kind.kind, one.namespace, one.name): one for one in listed}
-    unknown = [key for key, one in named.items() if not cache.knows(key, one.uid, one.resource_version)]
+    named = {Key(kind.kind, one.namespace, one.name): int(one.resource_version) for one in listed.items}
+    unknown = [key for key, version in named.items() if not cache.knows(key, version)]
     if len(unknown) > MOST_READ:
         return None
     for key in unknown:
         if found := await cluster.get(*key):
             _saw(kind, found, reconciler, cache)
-    return set(named)
+        else:
+            reconciler.lost(key, named[key])
+    return set(named), listed.version
 
 
-async def _all(kind: Kind, namespace: str, reconciler: Reconciler, cache: Cache, cluster: Cluster) -> set[Key]:
-    """Reads all; everybody who is there."""
-    present = set()
+async def _all(
+    kind: Kind, namespace: str, reconciler: Reconciler, cache: Cache, cluster: Cluster
+) -> tuple[set[Key], int]:
+    """Reads all; everybody who is there, and the list's version."""
+    present, version = set(), NEVER
     async for page in cluster.pages(kind, _selector(kind), namespace):
-        present |= {_saw(kind, item, reconciler, cache) for item in page}
-    return present
+        present |= {_saw(kind, item, reconciler, cache) for item in page.items}
+        version = page.version
+    return present, version
 
 
 def _saw(kind: Kind, item: Raw, reconciler: Reconciler, cache: Cache) -> Key:
     obj = {**item, "kind": kind.kind, "apiVersion": kind.api_version}
     key = key_of(obj)
-    if cache.get(key) is None:
+    known = cache.get(key) is not None
+    if reconciler.saw(obj) and not known:
         metrics.MISSED.labels(kind.kind).inc()
-    reconciler.saw(obj)
     return key
 
 

@@ -28,7 +28,7 @@ class History:
         self._known: dict[tuple[str, str | None], HistoryEntry | None] = {}
 
     def append(self, cluster: str, namespace: str, name: str, entry: HistoryEntry) -> int:
-        """The entry's number, from 1. The same entry (event, policy, digest, time) gets its own again."""
+        """The entry's number, from 1. The same entry (see `identity`) gets its own again."""
         prefix = keys.history_prefix(cluster, namespace, name)
         numbers = given(self._store, prefix)
         for number, first in numbers.items():
@@ -82,8 +82,9 @@ class History:
 
 
 def _is_same(known: HistoryEntry | None, entry: HistoryEntry) -> bool:
-    return known is not None and _identity(known) == _identity(entry)
+    return known is not None and identity(known) == identity(entry)
 
 
-def _identity(entry: HistoryEntry) -> tuple[object, ...]:
-    return entry.event, entry.policy, entry.digest, entry.time
+def identity(entry: HistoryEntry) -> tuple[object, ...]:
+    """What tells an entry from others: its time or, where a crash may repeat it later, the epoch that it began."""
+    return entry.event, entry.policy, entry.digest, entry.time if entry.epoch is None else entry.epoch

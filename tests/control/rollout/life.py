@@ -23,6 +23,7 @@ from checkrein.control.rollout import Observed, plan
 from checkrein.control.workloads import agents
 from checkrein.judge import assignment
 from checkrein.judge.assignment import Unit
+from checkrein.store.history import identity
 
 POINTERS = [b.pointer(f"cartpole-{n}", str(n)) for n in range(1, 7)]
 ONE, TWO, THREE = POINTERS[:3]
@@ -348,9 +349,8 @@ class World(dict[Any, Any]):
         return next((r for r in self.life.replicas if r.pod.address == address), None)
 
     def _append(self, entry: HistoryEntry) -> int:
-        known = [(e.event, e.policy, e.digest, e.time) for e in self.life.store]
-        identity = (entry.event, entry.policy, entry.digest, entry.time)
-        if identity not in known:
+        known = [identity(e) for e in self.life.store]
+        if identity(entry) not in known:
             self.life.store.append(entry.model_copy(update={"seq": len(known) + 1, "stored": True}))
             return len(known) + 1
-        return known.index(identity) + 1
+        return known.index(identity(entry)) + 1

@@ -72,6 +72,37 @@ def test_a_rollback_waits_neither_for_the_store_nor_for_approval() -> None:
     assert life.look(3).history[-1].stored
 
 
+def test_a_promotion_whose_status_was_never_written_is_entered_once() -> None:
+    life = Life(spec={})
+    before = life.agent
+    life.look()
+    life.agent = before  # the process dies between the two writes, and another one begins
+    status = life.look(7)
+    assert [(e.seq, e.event, e.epoch) for e in status.history] == [(1, "Promoted", 4)]
+    assert [(e.seq, e.event, e.epoch) for e in life.store] == [(1, "Promoted", 4)]
+
+
+def test_an_abort_whose_status_was_never_written_is_entered_once() -> None:
+    life = Life(spec=QUICK)
+    life.replicas[0].loaded = []
+    life.look()
+    life.say(abort={"policyVersion": "cartpole-2", "reason": "no"})
+    before = life.agent
+    life.look()
+    life.agent = before
+    life.look(7)
+    life.look(3)
+    assert [e.event for e in life.store] == ["Aborted"]
+
+
+def test_epochs_go_on_when_the_status_is_lost() -> None:
+    life = promoted({})
+    lose(life)
+    life.look()
+    assert (life.acting, life.status.epoch) == ("cartpole-2", 3)
+    assert [e.epoch for e in life.store] == [1, 2, 3], "the third is another promotion than the first"
+
+
 def test_other_bytes_under_an_old_name_are_not_the_version_that_was_stable() -> None:
     life = promoted()
     life.versions["cartpole-1"] = b.version("cartpole-1", letter="9")

@@ -41,6 +41,7 @@ def entry(
         digest=digest,
         since=since,
         time=scene.now.replace(microsecond=0),
+        epoch=status.epoch + 1 if event in ACTING else None,
         by=by,
         reason=bounded(reason, 256),
         message=bounded(message),
@@ -71,9 +72,12 @@ def stored(scene: Scene, new: HistoryEntry) -> HistoryEntry | Unavailable:
 
 
 def caught_up(scene: Scene, status: AgentDeploymentStatus) -> AgentDeploymentStatus:
-    """Entries that the store did not take at once are appended now, in their order, until it refuses one."""
-    listed = list(status.history)
-    waiting = [index for index, old in enumerate(listed) if not old.stored]
+    """Entries that are written here only are appended to the store, in their order, until it refuses one.
+
+    Those of this very pass are not yet: after a crash it would make them again, at another time.
+    """
+    listed, written = list(status.history), scene.agent.status.history
+    waiting = [index for index, old in enumerate(listed) if not old.stored and old in written]
     for index in waiting[:AT_ONCE]:
         new = stored(scene, listed[index])
         if isinstance(new, Unavailable):
@@ -84,6 +88,8 @@ def caught_up(scene: Scene, status: AgentDeploymentStatus) -> AgentDeploymentSta
 
 def recalled(scene: Scene, status: AgentDeploymentStatus) -> AgentDeploymentStatus:
     """A status that knows nothing, after the store was asked: a lost one must not let a rejected version act.
+
+    Its epochs go on, too: an entry is known by its own.
 
     Raises Unanswered, Unavailable.
     """
@@ -114,6 +120,7 @@ def recalled(scene: Scene, status: AgentDeploymentStatus) -> AgentDeploymentStat
     return updated(
         status,
         history=shortened(entries),
+        epoch=max([status.epoch, *(e.epoch or 0 for e in entries)]),
         rejected=[*status.rejected, *rejected][-REJECTED_LIMIT:],
         tries=[*status.tries, *tries.values()][-TRIES_LIMIT:],
     )

@@ -147,8 +147,7 @@ def decides(status: AgentDeploymentStatus) -> str:
 
 def counted(before: AgentDeploymentStatus, after: AgentDeploymentStatus) -> AgentDeploymentStatus:
     """The status with its epoch: one more wherever another one acts, or for other units, than was written last."""
-    changed = _acting(before) != _acting(after)
-    return updated(after, epoch=before.epoch + 1) if changed else updated(after, epoch=before.epoch)
+    return updated(after, epoch=after.epoch + 1) if _acting(before) != _acting(after) else after
 
 
 def _acting(status: AgentDeploymentStatus) -> object:

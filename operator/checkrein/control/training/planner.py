@@ -24,7 +24,7 @@ def plan(job: TrainingJob, observed: Observed, answers: Answers, now: datetime) 
     """What to do next. Asks for progress, store sessions, reservations, results and the publication's outcome."""
     write = Writer(job.metadata, now)
     if is_finished(job.status):
-        return _clean_up(job, observed, now)
+        return _clean_up(job, observed, write)
     if refusal := _refuse(job, observed):
         return failed(job, observed, write, *refusal)
     if wait := _wait(job, observed):
@@ -94,12 +94,16 @@ def _overdue(job: TrainingJob, now: datetime) -> bool:
     return limit is not None and start is not None and now - datetime.fromisoformat(start) > timedelta(seconds=limit)
 
 
-def _clean_up(job: TrainingJob, observed: Observed, now: datetime) -> Plan:
-    """Remove a finished job's pods when its time to live is over. The TrainingJob stays: GitOps would train again."""
+def _clean_up(job: TrainingJob, observed: Observed, write: Writer) -> Plan:
+    """Remove a finished job's pods when its time to live is over. The TrainingJob stays: GitOps would train again.
+
+    Whatever is changed in the spec by then has been heeded: it changes nothing.
+    """
+    status = write.heeded(job.status) if job.status.observed_generation != job.metadata.generation else None
     ttl, end = job.spec.ttl_seconds_after_finished, job.status.completion_time
     if ttl is None or end is None or not observed.jobs:
-        return Plan()
-    left = datetime.fromisoformat(end) + timedelta(seconds=ttl) - now
+        return Plan(status=status)
+    left = datetime.fromisoformat(end) + timedelta(seconds=ttl) - write.now
     if left > timedelta():
-        return Plan(after=left)
-    return Plan(delete=tuple(Reference("Job", name) for name in observed.jobs))
+        return Plan(status=status, after=left)
+    return Plan(status=status, delete=tuple(Reference("Job", j.name, j.uid) for j in observed.jobs.values()))

@@ -36,7 +36,7 @@ def is_finished(status: TrainingJobStatus) -> bool:
 
 def running(observed: Observed) -> tuple[Reference, ...]:
     """Child Jobs that still take up room."""
-    return tuple(Reference("Job", j.name) for j in observed.jobs.values() if not j.finished)
+    return tuple(Reference("Job", j.name, j.uid) for j in observed.jobs.values() if not j.finished)
 
 
 def failed(job: TrainingJob, observed: Observed, write: Writer, reason: str, message: str) -> Plan:

@@ -62,7 +62,7 @@ def _hold(job: TrainingJob, child: JobView | None, write: Writer) -> Plan:
     if child is None:
         return plan
     if child.queue:
-        return Plan(status=plan.status, delete=(Reference("Job", child.name),))
+        return Plan(status=plan.status, delete=(Reference("Job", child.name, child.uid),))
     if child.suspended:
         return plan
     return Plan(status=plan.status, apply=(jobs.suspend(job, child.name, child.component, value=True),))
