@@ -30,8 +30,9 @@ def raw(obj: Any, version: int) -> Raw:
 
 
 NEW, PROBED = raw(b.environment(), 5), raw(b.ready_environment(), 9)
-QUIET = raw(b.job(status=b.ended("Complete", "Published")), 3)
-"""Nothing is to be done for it; that it is read tells that all that was due before it is done."""
+LAST = raw(b.job(status=b.ended("Complete", "Published")), 3)
+"""A status is to be written of it; that it is tells that all that was due before it is done."""
+LAST["metadata"]["generation"] = 7
 
 
 class Api:
@@ -41,13 +42,13 @@ class Api:
         self.asked: asyncio.Queue[str] = asyncio.Queue()
         self.reads = list(reads)
         self.conflicts = 0
-        self.quiet = QUIET
+        self.last = LAST
 
     async def get(self, kind: str, namespace: str, name: str) -> Raw | None:
         """As Cluster.get."""
+        if kind == LAST["kind"]:
+            return self.last
         self.asked.put_nowait(f"get {kind}")
-        if kind == QUIET["kind"]:
-            return self.quiet
         return self.reads.pop(0) if len(self.reads) > 1 else self.reads[0]
 
     async def create(self, obj: Raw) -> Raw:
@@ -57,7 +58,7 @@ class Api:
 
     async def apply_status(self, obj: Raw, status: Raw) -> Raw:
         """As Cluster.apply_status."""
-        self.asked.put_nowait("status")
+        self.asked.put_nowait("last" if obj["kind"] == LAST["kind"] else "status")
         if self.conflicts:
             self.conflicts -= 1
             raise ApiError(409, "Conflict", "the object has been modified")
@@ -66,27 +67,27 @@ class Api:
 
     async def until_quiet(self, reconciler: Reconciler) -> list[str]:
         """What is asked for what is due by now."""
-        self.quiet = {**QUIET, "metadata": {**QUIET["metadata"], "name": f"{self.quiet['metadata']['name']}a"}}
-        reconciler.saw(self.quiet)
+        self.last = {**LAST, "metadata": {**LAST["metadata"], "name": f"{self.last['metadata']['name']}a"}}
+        reconciler.saw(self.last)
         asked: list[str] = []
-        while (word := await asyncio.wait_for(self.asked.get(), SECONDS)) != f"get {QUIET['kind']}":
+        while (word := await asyncio.wait_for(self.asked.get(), SECONDS)) != "last":
             asked.append(word)
         return asked
 
 
-Begin = Callable[[Api], Reconciler]
+Begin = Callable[..., Reconciler]
 
 
 @pytest.fixture
 async def begin() -> AsyncIterator[Begin]:
-    """Reconcilers with one worker each, to which the environment was shown as it was at first."""
+    """Reconcilers with one worker each, to which the environment was shown."""
     workers = []
 
-    def begun(api: Any) -> Reconciler:
+    def begun(api: Any, shown: Raw = NEW) -> Reconciler:
         queue = WorkQueue[Key](time.monotonic, random.Random(0))
         nothing: Any = SimpleNamespace()
         reconciler = Reconciler(Scope(Cache(), b.SETTINGS, b.CLUSTER), queue, api, nothing)
-        reconciler.saw(NEW)
+        reconciler.saw(shown)
         workers.append(asyncio.create_task(reconciler.work()))
         return reconciler
 
@@ -107,6 +108,11 @@ async def begin() -> AsyncIterator[Begin]:
 async def test_an_old_list_at_the_start(begin: Begin, found: Raw | None, asked: list[str]) -> None:
     api = Api(found)
     assert await api.until_quiet(begin(api)) == asked
+
+
+async def test_for_what_is_at_rest_nothing_is_asked(begin: Begin) -> None:
+    api = Api(PROBED)
+    assert await api.until_quiet(begin(api, PROBED)) == []
 
 
 async def test_after_a_conflict_it_is_read_by_name(begin: Begin) -> None:

@@ -119,40 +119,57 @@ class Reconciler:
         if reconciled.is_news(raw, trouble):
             await self._tell(raw, Transition("Warning", trouble.reason, trouble.message))
 
-    async def _newest(self, key: Key) -> Raw | None:
-        """The object, not older than this process' first pass, its last write, or the conflict that it met.
-
-        Lists and watches may be as old as the API server that gives them; a read by name, which no cache answers, may
-        not. After it this process alone writes the status. So no stage that has ended is gone through again.
-        """
-        known = self._scope.cache.get(key)
-        if known is not None and key not in self._current:
-            if found := await self._cluster.get(*key):
-                self.saw(found)
-                self._current.add(key)
-            else:
-                self.lost(key, version_of(known))
-        return self._scope.cache.get(key)
-
     async def _reconcile(self, key: Key) -> None:
-        raw = await self._newest(key)
+        raw = self._scope.cache.get(key)
         if raw is None:
             return
         if "deletionTimestamp" in raw["metadata"]:
             self._await_end(key, raw)
             return
         controller = CONTROLLERS[key.kind]
+        if key not in self._current:
+            if plan := self._at_rest(controller, raw):
+                self._look_again(key, plan)
+                return
+            await self._read(key, raw)
+            await self._reconcile(key)
+            return
         resource: Any = reconciled.read(controller.model, raw)
         plan = await self._plan(controller, resource)
         refusal = await self._act(key.namespace, plan)
         if refusal is None:
             await self._write(raw, resource, plan)
-            if plan.after is not None:
-                self._queue.add(key, max(plan.after.total_seconds(), 0.0))
+            self._look_again(key, plan)
             return
         metrics.REFUSALS.labels(key.kind, "child").inc()
         await self._write(raw, resource, _blocked(controller, resource, refusal.status, refusal.error, self._now()))
         raise ApiError(0, "Blocked", str(refusal.error)) from refusal.error
+
+    def _at_rest(self, controller: Controller, raw: Raw) -> Plan | None:
+        """The plan, where it is to do nothing; None where something is to be done, or asked."""
+        try:
+            resource: Any = reconciled.read(controller.model, raw)
+            plan = controller.plan(resource, controller.observe(resource, self._scope), Answers(), self._now())
+        except (Trouble, Unanswered):
+            return None
+        acts = plan.create or plan.apply or plan.delete or self._status(resource, plan) != resource.status
+        return None if acts else plan
+
+    async def _read(self, key: Key, known: Raw) -> None:
+        """The object is now not older than this process' first act, its last write, or the conflict that it met.
+
+        Lists and watches may be as old as the API server that gives them; a read by name, which no cache answers, may
+        not. After it this process alone writes the status. So no stage that has ended is gone through again.
+        """
+        if found := await self._cluster.get(*key):
+            self.saw(found)
+            self._current.add(key)
+        else:
+            self.lost(key, version_of(known))
+
+    def _look_again(self, key: Key, plan: Plan) -> None:
+        if plan.after is not None:
+            self._queue.add(key, max(plan.after.total_seconds(), 0.0))
 
     def _await_end(self, key: Key, raw: Raw) -> None:
         """Nothing is done any more for an object that is being deleted. Raises Trouble where it is kept from going."""
@@ -199,12 +216,15 @@ class Reconciler:
                 refusal = refusal or _Refusal(_lasting(error), None)
         return refusal
 
+    def _status(self, resource: Any, plan: Plan) -> Any:
+        return reconciled.recovered(plan.status or resource.status, resource.metadata, self._now())
+
     async def _write(self, raw: Raw, resource: Any, plan: Plan) -> None:
         """The status, once and last, only when changed; then an Event for each transition in it.
 
         Raises Trouble where the API server does not take it, ApiError.
         """
-        status: Any = reconciled.recovered(plan.status or resource.status, resource.metadata, self._now())
+        status = self._status(resource, plan)
         if status == resource.status:
             return
         try:
