@@ -86,5 +86,7 @@ def _is_same(known: HistoryEntry | None, entry: HistoryEntry) -> bool:
 
 
 def identity(entry: HistoryEntry) -> tuple[object, ...]:
-    """What tells an entry from others: its time or, where a crash may repeat it later, the epoch that it began."""
-    return entry.event, entry.policy, entry.digest, entry.time if entry.epoch is None else entry.epoch
+    """What tells an entry from others: the epoch that it began, which a crash may have it tell again later, or when."""
+    if entry.epoch is not None:
+        return entry.policy, entry.digest, entry.epoch
+    return entry.policy, entry.digest, entry.event, entry.time

@@ -48,6 +48,7 @@ class Story:
         strategy = self.random.choice(STRATEGIES)
         self.life = Life(self.random.choice(NAMES), {"strategy": strategy} if strategy else {}, fresh=seed % 3 == 0)
         self.refused: set[str] = set()
+        self.promoted: tuple[str | None, int] | None = None
         self.was_stable: set[str] = {self.life.acting} if self.life.acting else set()
         self.nonces = 0
         self.worse = {name for name in NAMES if self.random.random() < 0.4}
@@ -157,8 +158,11 @@ class Story:
             f"-> {self.life.said()[0]} e{after.epoch} {self.life.acting} {after.candidate and after.candidate.name}"
         )
         words = spec.rollout
-        changed = _acts(before) != _acts(after)
+        goes_on = before.stable is None and (after.stable and after.stable.name, after.epoch) == self.promoted
+        changed = _acts(before) != _acts(after) and not goes_on
         assert after.epoch == before.epoch + changed, "the epoch tells of each change of who acts, and of nothing else"
+        if after.stable and before.stable != after.stable:
+            self.promoted = (after.stable.name, after.epoch)
         held = self.life.agent.spec.override is not None and self.life.agent.spec.override.until > self.life.now  # type: ignore[operator]
         said = conditions.get(after.conditions, "Progressing")
         assert said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from tests.control import builders as b
 from tests.control.rollout.life import RETURN, Life, canary, strategy
@@ -34,7 +36,8 @@ def rejected() -> Life:
 
 def lose(life: Life) -> None:
     """Somebody deletes the object and makes it again, or restores it without its status."""
-    life.agent = life.agent.model_copy(update={"status": AgentDeploymentStatus()})
+    metadata = life.agent.metadata.model_copy(update={"creation_timestamp": life.now + timedelta(seconds=1)})
+    life.agent = life.agent.model_copy(update={"metadata": metadata, "status": AgentDeploymentStatus()})
 
 
 def test_back_to_one_that_was_stable_is_immediate() -> None:
@@ -80,6 +83,17 @@ def test_a_promotion_whose_status_was_never_written_is_entered_once() -> None:
     status = life.look(7)
     assert [(e.seq, e.event, e.epoch) for e in status.history] == [(1, "Promoted", 4)]
     assert [(e.seq, e.event, e.epoch) for e in life.store] == [(1, "Promoted", 4)]
+
+
+def test_the_first_promotion_whose_status_was_never_written_is_entered_once() -> None:
+    life = Life(spec={}, fresh=True)
+    before = life.agent
+    life.look()
+    for _ in range(3):
+        life.agent = before
+        status = life.look(7)
+    assert (status.epoch, [(e.seq, e.event, e.epoch) for e in status.history]) == (1, [(1, "Promoted", 1)])
+    assert [(e.seq, e.event, e.epoch) for e in life.store] == [(1, "Promoted", 1)]
 
 
 def test_an_abort_whose_status_was_never_written_is_entered_once() -> None:

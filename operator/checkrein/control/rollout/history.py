@@ -11,6 +11,7 @@ from checkrein.control.plan import Unavailable
 from checkrein.control.requests import AppendHistory, ReadHistory
 from checkrein.control.rollout import gates
 from checkrein.control.rollout.scene import Scene, updated
+from checkrein.store.history import identity
 
 LIMIT, REJECTED_LIMIT, TRIES_LIMIT = 32, 16, 32
 AT_ONCE = 3  # each is a question that waits for the one before, and a pass has only so many rounds
@@ -41,7 +42,7 @@ def entry(
         digest=digest,
         since=since,
         time=scene.now.replace(microsecond=0),
-        epoch=status.epoch + 1 if event in ACTING else None,
+        epoch=_begun(scene, status, policy, digest) if event in ACTING else None,
         by=by,
         reason=bounded(reason, 256),
         message=bounded(message),
@@ -49,9 +50,20 @@ def entry(
     )
 
 
+def _begun(scene: Scene, status: AgentDeploymentStatus, policy: str, digest: str) -> int:
+    """The epoch that begins with this version: the one that has begun where only the status was not written then."""
+    last = next((e for e in reversed(status.history) if e.epoch is not None), None)
+    made = scene.agent.metadata.creation_timestamp
+    if status.stable is not None or last is None or (made and last.time < made):  # an earlier object of this name
+        return status.epoch + 1
+    repeated = (last.policy, last.digest, last.epoch) == (policy, digest, status.epoch)
+    return status.epoch if repeated else status.epoch + 1
+
+
 def added(status: AgentDeploymentStatus, new: HistoryEntry) -> AgentDeploymentStatus:
-    """The status with this entry."""
-    return updated(status, history=shortened([*status.history, new]))
+    """The status with this entry, in the place of itself."""
+    others = [e for e in status.history if identity(e) != identity(new)]
+    return updated(status, history=shortened([*others, new]))
 
 
 def shortened(entries: list[HistoryEntry]) -> list[HistoryEntry]:

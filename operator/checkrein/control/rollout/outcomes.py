@@ -147,7 +147,10 @@ def decides(status: AgentDeploymentStatus) -> str:
 
 def counted(before: AgentDeploymentStatus, after: AgentDeploymentStatus) -> AgentDeploymentStatus:
     """The status with its epoch: one more wherever another one acts, or for other units, than was written last."""
-    return updated(after, epoch=after.epoch + 1) if _acting(before) != _acting(after) else after
+    if _acting(before) == _acting(after):
+        return after
+    begun = after.history[-1].epoch if after.history and before.stable is None else None
+    return updated(after, epoch=begun or after.epoch + 1)
 
 
 def _acting(status: AgentDeploymentStatus) -> object:
