@@ -56,6 +56,17 @@ def training(name: str = "cartpole") -> Raw:
         "evaluation": {"episodes": 300},
         "gates": [{"metric": "return", "statistic": "mean", "atLeast": "475", "confidence": "0.95"}],
         "publish": {"policy": "cartpole"},
+        "tracking": {
+            "tensorboard": True,
+            "mlflow": {"uri": "http://mlflow.ml:5000", "experiment": "cartpole", "secretRef": {"name": "mlflow"}},
+            "wandb": {
+                "mode": "Online",
+                "project": "cartpole",
+                "entity": "robots",
+                "baseUrl": "https://wandb.example/",
+                "secretRef": {"name": "wandb.key"},
+            },
+        },
         "template": {
             "resources": {"requests": {"cpu": 1, "memory": "512Mi"}, "limits": {"cpu": "1500m", "memory": "1Gi"}},
             "nodeSelector": {"kubernetes.io/arch": "amd64"},

@@ -69,6 +69,7 @@ def bad_rules(path: str) -> list[Any]:
         pytest.param(changed(training(), "spec", MINIMAL_TRAINING), id="a training job with what is required"),
         pytest.param(changed(training(), "spec.algorithm.acting", "Stochastic"), id="a policy that draws its actions"),
         pytest.param(changed(training(), "spec.template.resources.limits.cpu", 2), id="a quantity as a number"),
+        pytest.param(changed(training(), "spec.tracking", {"wandb": {}}), id="a tracker that is only named"),
         pytest.param(policy_version(), id="a policy version with every field"),
         pytest.param(
             policy_version("a-b-12", policy="a-b", version=12),
@@ -179,6 +180,19 @@ BAD_TRAINING = [
     pytest.param("spec.gates.0.statistic", "max", "supported values", id="a gate on an unknown statistic"),
     pytest.param("spec.gates.0.confidence", "0.5", "confidence must be above 0.5 and below 1", id="a coin's toss"),
     pytest.param("spec.gates.0.confidence", "1", "confidence must be above 0.5 and below 1", id="certainty"),
+    pytest.param("spec.tracking.tensorboard", "yes", "must be of type boolean", id="yes for event files"),
+    pytest.param("spec.tracking.mlflow.uri", MISSING, "Required value", id="a tracking server that is nowhere"),
+    pytest.param("spec.tracking.mlflow.uri", "mlflow:5000", "should match", id="a tracking server without a scheme"),
+    pytest.param(
+        "spec.tracking.mlflow.uri", "http://me:secret@mlflow", "should match", id="a password where everybody reads"
+    ),
+    pytest.param("spec.tracking.mlflow.experiment", "x" * 129, "Too long", id="a long experiment"),
+    pytest.param("spec.tracking.mlflow.secretRef.name", "My Secret", "should match", id="a Secret that cannot be"),
+    pytest.param("spec.tracking.wandb.mode", "Shared", "supported values", id="an unknown mode"),
+    pytest.param("spec.tracking.wandb.project", "a/b", "should match", id="a project that is a path"),
+    pytest.param("spec.tracking.wandb.entity", "x" * 129, "Too long", id="a long entity"),
+    pytest.param("spec.tracking.wandb.baseUrl", "wandb.example", "should match", id="a server without a scheme"),
+    pytest.param("spec.tracking.wandb.secretRef", MISSING, "mode Online needs secretRef", id="online without a key"),
     pytest.param("spec.publish.policy", MISSING, "Required value", id="no name to publish under"),
     pytest.param("spec.publish.policy", "x" * 31, "Too long", id="a policy name too long for a number"),
     pytest.param("spec.publish.policy", "CartPole", "should match", id="a policy name with capitals"),

@@ -56,6 +56,8 @@ FIXED_IN_TRAINING = [
     pytest.param("spec.gates", MISSING, id="no gates any more"),
     pytest.param("spec.gates.0.atLeast", "1", id="a lower bar"),
     pytest.param("spec.publish.policy", "other", id="the policy's name"),
+    pytest.param("spec.tracking.mlflow.uri", "http://elsewhere", id="a tracker"),
+    pytest.param("spec.tracking", MISSING, id="no trackers any more"),
     pytest.param("spec.template.nodeSelector.zone", "a", id="where pods run"),
 ]
 

@@ -460,3 +460,22 @@ def test_the_attempt_gets_what_was_probed() -> None:
     assert container["image"] == "registry.example/trainer@sha256:1"
     assert (task.attempt, task.interface, task.spec) == (2, b.CARTPOLE, b.job().spec)
     assert (job["spec"]["backoffLimit"], job["metadata"]["ownerReferences"][0]["uid"]) == (0, "a-uid")
+
+
+def test_a_trainer_takes_single_keys_of_the_trackers_secrets_and_starts_without_them() -> None:
+    """A Secret of another purpose has none of these keys; one that is missing keeps no trainer from starting."""
+    tracking = {
+        "mlflow": {"uri": "http://mlflow.ml:5000", "secretRef": {"name": "ml"}},
+        "wandb": {"mode": "Online", "secretRef": {"name": "wb"}},
+    }
+    [child] = plan(b.job(tracking=tracking), ready(), b.answers(SESSION), NOW).create
+    container = child["spec"]["template"]["spec"]["containers"][0]
+    taken = [e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e]
+    assert [(key["name"], key["key"]) for key in taken] == [
+        ("ml", "MLFLOW_TRACKING_TOKEN"),
+        ("ml", "MLFLOW_TRACKING_USERNAME"),
+        ("ml", "MLFLOW_TRACKING_PASSWORD"),
+        ("wb", "WANDB_API_KEY"),
+    ]
+    assert all(key["optional"] for key in taken)
+    assert "envFrom" not in container

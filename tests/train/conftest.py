@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,13 @@ class Job:
     def _location(self, kind: str, attempt: int) -> StoreLocation:
         prefix = f"{self._prefix}{attempt}/{kind}/"
         return self.store.location.model_copy(update={"read_prefix": self._prefix, "write_prefix": prefix})
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """Takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

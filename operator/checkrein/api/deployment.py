@@ -105,10 +105,11 @@ class ClientLimit(Model):
     """What one client may ask for: an account, or where nobody is asked for a token, an address."""
 
     decisions_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        description="Decisions that a client may get in a second, over all replicas."
+        description="Decisions that a client may get in a second, over all replicas, for example 2000."
     )
     burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="Decisions that a client may get at once. Default: those of one second."
+        default=None,
+        description="Decisions that a client may get at once, for example 100. Default: those of one second.",
     )
 
 
@@ -125,10 +126,11 @@ class Limits(Model):
         )
     )
     decisions_per_second: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="Decisions in a second, over all replicas and clients. Default: no limit."
+        default=None,
+        description="Decisions in a second, over all replicas and clients, for example 4000. Default: no limit.",
     )
     burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="Decisions at once. Default: those of one second."
+        default=None, description="Decisions at once, for example 100. Default: those of one second."
     )
     per_client: ClientLimit | None = None
     exceeded: Literal["Reject", "Fallback"] = Field(
@@ -168,7 +170,7 @@ class Gaussian(Model):
     model_config = ConfigDict(
         json_schema_extra=validations(rule("double(self.sigma) > 0.0", "sigma must be above 0", "sigma"))
     )
-    sigma: DecimalString = Field(description="Standard deviation, as a share of each element's range.")
+    sigma: DecimalString = Field(description="Standard deviation, as a share of each element's range, for example 0.1.")
 
 
 class Exploration(Model):
@@ -193,7 +195,7 @@ class LogVolume(Model):
 
     size: Quantity = Field(description="Its size, for example 1Gi.")
     storage_class_name: ShortText | None = Field(
-        default=None, description="StorageClass of the claims. Default: the cluster's own."
+        default=None, description="StorageClass of the claims, for example fast. Default: the cluster's own."
     )
 
 
@@ -234,13 +236,17 @@ class Override(Model):
         description="Fallback: spec.fallback acts. Pin: policyVersion acts. Action: this one action. "
         "Stop: no decision is given."
     )
-    policy_version: Name | None = Field(default=None, description="Pin: the PolicyVersion that acts.")
-    action: Action | None = Field(default=None, description="Action: the action's elements in C order.")
+    policy_version: Name | None = Field(
+        default=None, description="Pin: the PolicyVersion that acts, for example cartpole-1."
+    )
+    action: Action | None = Field(
+        default=None, description="Action: the action's elements in C order, for example [0]."
+    )
     reason: Annotated[str, StringConstraints(min_length=1, max_length=256)] = Field(
-        description="Why, for those who look later."
+        description="Why, for those who look later, for example a sensor fault."
     )
     by: Annotated[str, StringConstraints(min_length=1, max_length=320)] = Field(
-        description="Who: the name under which the API server knows the person."
+        description="Who: the name under which the API server knows the person, for example jane@robots.example."
     )
     until: AwareDatetime | None = Field(
         default=None, description="When it ends by itself, for example 2026-12-01T12:00:00Z. It stays here, inert."
@@ -273,7 +279,8 @@ class AgentDeploymentSpec(Model):
     )
 
     policy_version: Name = Field(
-        description="PolicyVersion that should decide. Set it to an older one, and that is a rollback."
+        description="PolicyVersion that should decide, for example cartpole-1. Set it to an older "
+        "one, and that is a rollback."
     )
     replicas: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="How many pods decide side by side.")
     strategy: Strategy | None = Field(

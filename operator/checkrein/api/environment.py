@@ -35,10 +35,11 @@ class GymnasiumSource(Model):
     arguments: FreeForm = Field(
         alias="kwargs",
         default_factory=dict,
-        description="Arguments of gymnasium.make, as the environment names them.",
+        description="Arguments of gymnasium.make, as the environment names them, for example continuous: true.",
     )
     module: Annotated[str, StringConstraints(max_length=128, pattern=r"^([A-Za-z_][A-Za-z0-9_.]*)?$")] = Field(
-        default="", description="Python module that is imported first, so that it registers its ids."
+        default="",
+        description="Python module that is imported first, so that it registers its ids, for example my_envs.",
     )
 
 
@@ -84,12 +85,13 @@ class Safety(Model):
 
     max_episode_steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         default=None,
-        description="Episodes are truncated after this many steps. Default: the registered limit.",
+        description="Episodes are truncated after this many steps, for example 500. Default: the registered limit.",
     )
     features: list[Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = Field(
         default_factory=list,
         max_length=1024,
-        description="Names of the observation's elements in C order, for the shield's expressions.",
+        description="Names of the observation's elements in C order, for the shield's expressions, "
+        "for example [x, speed].",
     )
     shield: Shield = Field(
         default_factory=list,
@@ -110,7 +112,8 @@ class RLEnvironmentSpec(Model):
     source: EnvironmentSource
     image: Image = Field(
         default="",
-        description="Image in which the source can be imported. Default: the operator's trainer image.",
+        description="Image in which the source can be imported, for example registry.example/envs:1. "
+        "Default: the operator's trainer image.",
     )
     wrappers: list[Wrapper] = Field(
         default_factory=list,

@@ -172,7 +172,8 @@ class Gate(Model):
         default=None, description='cost: what an episode can cost at most, for example "100". Proving needs it.'
     )
     variance: DecimalString | None = Field(
-        default=None, description="return without bounds: a declared bound on its variance, in either arm."
+        default=None,
+        description="return without bounds: a declared bound on its variance, in either arm, for example 100.",
     )
     clip: Clip | None = Field(
         default=None, description="return without bounds: it is clipped here, and the clipped episodes are counted."

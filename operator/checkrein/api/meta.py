@@ -210,16 +210,21 @@ class Toleration(Model):
             ),
         )
     )
-    key: ShortText | None = Field(default=None, description="The taint's key; absent: every key.")
+    key: ShortText | None = Field(
+        default=None, description="The taint's key, for example nvidia.com/gpu; absent: every key."
+    )
     operator: Literal["Exists", "Equal"] | None = Field(
         default=None, description="How value is compared. Default: Equal."
     )
-    value: ShortText | None = Field(default=None, description="The taint's value, where operator is Equal.")
+    value: ShortText | None = Field(
+        default=None, description="The taint's value, where operator is Equal, for example training."
+    )
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="The taint's effect; absent: every effect."
     )
     toleration_seconds: Annotated[int, Field(ge=0, le=2**53)] | None = Field(
-        default=None, description="How long a NoExecute taint is put up with. Default: for ever."
+        default=None,
+        description="Seconds for which a NoExecute taint is put up with, for example 300. Default: for ever.",
     )
 
 
@@ -228,7 +233,9 @@ class PodTemplate(Model):
 
     resources: Resources = Resources()
     node_selector: dict[str, ShortText] = Field(
-        default_factory=dict, max_length=32, description="Labels that a node must have."
+        default_factory=dict,
+        max_length=32,
+        description="Labels that a node must have, for example kubernetes.io/arch: amd64.",
     )
     tolerations: list[Toleration] = Field(
         default_factory=list, max_length=16, description="Taints that the pods put up with."
@@ -238,7 +245,7 @@ class PodTemplate(Model):
 class LocalReference(Model):
     """An object of this namespace."""
 
-    name: Name = Field(description="Its metadata.name.")
+    name: Name = Field(description="Its metadata.name, for example cartpole.")
 
 
 class FileReference(Model):

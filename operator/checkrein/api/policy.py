@@ -30,7 +30,7 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 class Artifact(Model):
     """Where the manifest lies. A reader pins version id and digest: "latest" can be made to lie."""
 
-    bucket: Bucket = Field(description="Bucket of the store.")
+    bucket: Bucket = Field(description="Bucket of the store, for example checkrein-policies.")
     key: Key = Field(description="The manifest's key in the bucket.")
     version_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
         description="The store's id of the one version of the key that is meant."
@@ -57,8 +57,8 @@ class PolicyVersionSpec(Model):
     model_config = ConfigDict(
         json_schema_extra=validations(rule("self == oldSelf", "spec cannot change; publish another version"))
     )
-    policy: Name = Field(description="The policy that this is a version of.")
-    version: Annotated[int, Field(ge=1, le=2_147_483_647)] = Field(description="The version's number.")
+    policy: Name = Field(description="The policy that this is a version of, for example cartpole.")
+    version: Annotated[int, Field(ge=1, le=2_147_483_647)] = Field(description="The version's number, for example 1.")
     artifact: Artifact
     interface: Interface
     environment: EnvironmentIdentity

@@ -42,7 +42,8 @@ class ShieldRule(Model):
     name: Name = Field(description="What the log calls it, for example no-hard-braking.")
     when: Expression | None = Field(
         default=None,
-        description="CEL over observation, features, previous, step; the rule holds only where it is true.",
+        description="CEL over observation, features, previous, step, for example features.x > 2.0; "
+        "the rule holds only where it is true.",
     )
     forbid: (
         Annotated[list[Annotated[int, Field(ge=-(2**53), le=2**53)]], Field(min_length=1, max_length=256)] | None

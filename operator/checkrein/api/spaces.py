@@ -39,7 +39,9 @@ class _Elements(Model):
     dtype: Annotated[str, StringConstraints(max_length=16)] = Field(
         default="", description="numpy's name of the element type, for example float32. None for Dict."
     )
-    shape: list[Extent] = Field(default_factory=list, max_length=8, description="Box, MultiBinary: the array's shape.")
+    shape: list[Extent] = Field(
+        default_factory=list, max_length=8, description="Box, MultiBinary: the array's shape, for example [4]."
+    )
     low: list[Bound] = Field(
         default_factory=list,
         max_length=4096,
@@ -51,13 +53,15 @@ class _Elements(Model):
         description="Box: upper bounds, one for all elements or one for each in C order.",
     )
     n: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = Field(
-        default=None, description="Discrete: number of values."
+        default=None, description="Discrete: number of values, for example 2."
     )
     start: Annotated[int, Field(ge=-2_147_483_648, le=2_147_483_647)] | None = Field(
         default=None, description="Discrete: the least value. Default: 0."
     )
     nvec: list[Extent] = Field(
-        default_factory=list, max_length=1024, description="MultiDiscrete: number of values of each element."
+        default_factory=list,
+        max_length=1024,
+        description="MultiDiscrete: number of values of each element, for example [3, 2].",
     )
 
 

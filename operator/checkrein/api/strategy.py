@@ -58,9 +58,12 @@ class CanaryStep(Model):
         )
     )
     weight: Weight = Field(description="Per cent of new units that the candidate gets, for example 5.")
-    units: Units | None = Field(default=None, description="Candidate units that are scored before the next step.")
+    units: Units | None = Field(
+        default=None, description="Candidate units that are scored before the next step, for example 50."
+    )
     concurrent: Units | None = Field(
-        default=None, description="Episodes that the candidate may hold at once in each replica. Default: no limit."
+        default=None,
+        description="Episodes that the candidate may hold at once in each replica, for example 2. Default: no limit.",
     )
     pause: Pause | None = None
 
@@ -200,6 +203,8 @@ class Strategy(Model):
     shadow: Shadow | None = None
     canary: Canary | None = None
     reference: Name | None = Field(
-        default=None, description="A PolicyVersion whose evaluated mean return Prove gates are judged against as well."
+        default=None,
+        description="A PolicyVersion whose evaluated mean return Prove gates are judged against as "
+        "well, for example cartpole-1.",
     )
     watch: Watch | None = None

@@ -26,6 +26,7 @@ from checkrein.api.meta import (
     ShortText,
 )
 from checkrein.api.rules import fixed, rule, validations
+from checkrein.api.tracking import Tracking
 
 
 class Network(Model):
@@ -91,7 +92,9 @@ class Budget(Model):
             )
         )
     )
-    steps: Annotated[int, Field(ge=1, le=10**12)] = Field(description="Environment steps, summed over all copies.")
+    steps: Annotated[int, Field(ge=1, le=10**12)] = Field(
+        description="Environment steps, summed over all copies, for example 60000."
+    )
     duration: Duration | None = Field(default=None, description="Training time of one attempt, for example 30m.")
 
 
@@ -126,7 +129,9 @@ class Gate(Model):
     )
     metric: Literal["return"] = Field(default="return", description="What is measured in each episode.")
     statistic: Literal["mean"] = Field(default="mean", description="What is said of it over all episodes.")
-    at_least: DecimalString = Field(description="The lower confidence bound of the statistic must reach this.")
+    at_least: DecimalString = Field(
+        description="The lower confidence bound of the statistic must reach this, for example 475."
+    )
     confidence: DecimalString = Field(
         default=Decimal("0.95"),
         validate_default=True,
@@ -139,7 +144,7 @@ class Publish(Model):
 
     policy: Annotated[
         str, StringConstraints(min_length=1, max_length=30, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    ] = Field(description="NAME. The number is the next one that this name never had.")
+    ] = Field(description="NAME, for example cartpole. The number is the next one that this name never had.")
 
 
 MUTABLE: Final = ("suspend", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
@@ -170,6 +175,7 @@ class TrainingJobSpec(Model):
         description="What must be shown before the policy is published; none: it is published whatever it shows.",
     )
     publish: Publish
+    tracking: Tracking | None = None
     template: PodTemplate = PodTemplate()
     suspend: bool = Field(
         default=False,
@@ -181,11 +187,12 @@ class TrainingJobSpec(Model):
     )
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = Field(
         default=None,
-        description="Seconds from the first attempt's start after which the job fails; anew after each suspension.",
+        description="Seconds from the first attempt's start after which the job fails, for example "
+        "3600; anew after each suspension.",
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = Field(
         default=None,
-        description="Seconds after which a finished job's pods are removed. The TrainingJob stays.",
+        description="Seconds after which a finished job's pods are removed, for example 600. The TrainingJob stays.",
     )
 
 

@@ -23,16 +23,18 @@ class Approve(Model):
         )
         | _WHOLE
     )
-    policy_version: Name = Field(description="The candidate that is meant; of another one it says nothing.")
+    policy_version: Name = Field(
+        description="The candidate that is meant, for example cartpole-2; of another one it says nothing."
+    )
     step: Annotated[int, Field(ge=0, le=16)] | None = Field(
-        default=None, description="Number of the canary step (from 1) whose pause ends; 0: the shadow."
+        default=None, description="Number of the canary step (from 1) whose pause ends, for example 2; 0: the shadow."
     )
     full: Literal[True] | None = Field(
         default=None,
         description="Promote now, without waiting for steps and gates; also the approval that spec.approval asks for.",
     )
     by: Annotated[str, StringConstraints(min_length=1, max_length=320)] = Field(
-        description="Who: the name under which the API server knows the person."
+        description="Who: the name under which the API server knows the person, for example jane@robots.example."
     )
 
 
@@ -40,7 +42,9 @@ class Abort(Model):
     """Back to stable; the candidate is rejected."""
 
     model_config = ConfigDict(json_schema_extra=_WHOLE)
-    policy_version: Name = Field(description="The candidate that is meant; of another one it says nothing.")
+    policy_version: Name = Field(
+        description="The candidate that is meant, for example cartpole-2; of another one it says nothing."
+    )
     by: Annotated[str, StringConstraints(max_length=320)] = Field(default="", description="Who.")
     reason: Annotated[str, StringConstraints(max_length=256)] = Field(default="", description="Why.")
 
@@ -49,9 +53,9 @@ class Retry(Model):
     """Try a rejected version once more. Its gates are stricter for it."""
 
     model_config = ConfigDict(json_schema_extra=_WHOLE)
-    policy_version: Name = Field(description="The version that is meant.")
+    policy_version: Name = Field(description="The version that is meant, for example cartpole-2.")
     nonce: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(
-        description="Another value for each retry."
+        description="Another value for each retry, for example 2."
     )
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from checkrein.cli import audit, completion, override, wait
+from checkrein.cli import audit, completion, demo, override, wait
 from checkrein.cli.errors import Refusal
 from checkrein.cli.look import doctor, explain, get, logs, status, top
 from checkrein.cli.places import UsageError
@@ -29,6 +29,7 @@ def arguments() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for look in (status, get, explain, wait, logs, top, doctor):
         look.add_parser(commands)
+    demo.add_parser(commands)
     override.add_parsers(commands)
     verbs.add_parsers(commands)
     audit.add_parsers(commands)

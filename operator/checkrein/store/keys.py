@@ -2,6 +2,7 @@
 
 runs bucket       runs/CLUSTER/NAMESPACE/UID/ATTEMPT/{train,evaluate}/
                   .../train/checkpoints/STEP/                    complete once manifest.json is there
+                  .../train/{tensorboard,wandb}/                 files of trackers, those of earlier attempts included
 policies bucket   sha256/ab/ab12...                              content: files and manifests
                   versions/CLUSTER/NAMESPACE/POLICY/N            who holds number N of a policy's name
                   evaluations/CLUSTER/NAMESPACE/POLICY/ENV/K     who held the K-th evaluation
@@ -46,6 +47,17 @@ def checkpoints(listed: Iterable[str]) -> list[str]:
     """Manifests of the complete checkpoints among the keys of one job, newest first: by step, then by attempt."""
     found = [m for key in listed if (m := _CHECKPOINT.fullmatch(key))]
     return [m[0] for m in sorted(found, key=lambda m: (int(m["step"]), int(m["attempt"])), reverse=True)]
+
+
+def tracking_prefix(training: str, kind: str) -> str:
+    """Where an attempt keeps the files of a kind of tracker."""
+    return training + _folder(kind)
+
+
+def tracked(key: str, kind: str) -> str | None:
+    """Path of a tracker's file below its attempt's `tracking_prefix`; None where the key is of something else."""
+    found = re.fullmatch(rf"(?:.*/)?[0-9]+/train/{re.escape(kind)}/(?P<path>.+)", key)
+    return found["path"] if found and ".." not in found["path"].split("/") else None
 
 
 def evaluation_prefix(cluster: str, namespace: str, uid: str, attempt: int) -> str:

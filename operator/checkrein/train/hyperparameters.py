@@ -29,7 +29,7 @@ OWNED = {
     "policy_kwargs": "use spec.algorithm.network",
     "verbose": "the trainer logs by itself",
     "device": "the trainer takes what the pod has",
-    "tensorboard_log": "progress is in status.progress and /metrics",
+    "tensorboard_log": "use spec.tracking.tensorboard",
     "stats_window_size": "status.progress is over 100 episodes",
     "optimize_memory_usage": "it cannot be combined with checkpoints",
     "replay_buffer_class": "it is chosen by the algorithm",

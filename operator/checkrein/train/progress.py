@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from checkrein.api.tasks import SERVING_PORT, Failure, TrainingProgress
 from checkrein.api.training import CheckpointStatus, Progress
 from checkrein.train.checkpoints import Checkpoints
 from checkrein.train.logged import Logged
+from checkrein.train.tracking.relay import Relay
 
 PORT_VARIABLE = "CHECKREIN_PORT"
 MOST_STEPS = 10**12
@@ -39,6 +40,7 @@ STARTED = "checkrein_training_start_timestamp_seconds"
 GRADIENT = "checkrein_training_gradient_norm"
 LOSS = "checkrein_training_loss"
 LOGGED = "checkrein_training_logged"
+TRACKER = "checkrein_training_tracker_up"
 HELP = {
     STEPS: "Environment steps taken, those of earlier attempts up to the checkpoint included.",
     UPDATES: "Updates of the networks, as the library counts them.",
@@ -53,9 +55,10 @@ HELP = {
     GRADIENT: "Euclidean norm of the latest update's gradients, after clipping.",
     LOSS: "Terms of the latest update's loss: total, value, policy_gradient, entropy, actor, critic, ent_coef.",
     LOGGED: "What else the library logs of its latest update, by its own name (approx_kl, learning_rate, ...).",
+    TRACKER: "1: a tracker of spec.tracking takes what it is told; 0: it does not, and training goes on without it.",
 }
 """The trainer's metrics, and what they mean."""
-LABELS = {LOSS: ("term",), LOGGED: ("key",)}
+LABELS = {LOSS: ("term",), LOGGED: ("key",), TRACKER: ("tracker",)}
 COUNTERS = (STEPS, UPDATES, LOST)
 
 
@@ -94,8 +97,9 @@ class Meter:
         duration: float | None,
         checkpoints: Checkpoints,
         logged: Logged | None = None,
+        trackers: Sequence[Relay] = (),
     ) -> None:
-        self._logged = logged
+        self._logged, self._trackers = logged, trackers
         self._started = time.time()
         self._model, self._total, self._duration = model, total, duration
         self._checkpoints = checkpoints
@@ -110,8 +114,9 @@ class Meter:
 
     @property
     def failure(self) -> Failure | None:
-        """What the store does not do now."""
-        return self._checkpoints.failure
+        """What the store, or else a tracker, does not do now."""
+        told = (self._checkpoints.failure, *(tracker.failure for tracker in self._trackers))
+        return next((failure for failure in told if failure), None)
 
     @property
     def checkpoint(self) -> CheckpointStatus | None:
@@ -159,6 +164,7 @@ class Meter:
                 yield GaugeMetricFamily(name, HELP[name], value=value)
         yield _labelled(LOSS, "term", {term(k): v for k, v in logged.items() if k.endswith("loss")})
         yield _labelled(LOGGED, "key", {k: v for k, v in logged.items() if not k.endswith("loss")})
+        yield _labelled(TRACKER, "tracker", {t.name: float(t.failure is None) for t in self._trackers})
 
 
 def term(name: str) -> str:

@@ -31,11 +31,14 @@ from checkrein.train.patience import patiently, told_of
 from checkrein.train.policy import FILE
 from checkrein.train.progress import Meter, serve
 from checkrein.train.state import capture, restore
+from checkrein.train.tracking.points import Points
+from checkrein.train.tracking.relay import Relay, part
 
 VERIFIED_OBSERVATIONS = 500
 PATIENCE_SECONDS = 3600.0  # with a store that is away: what was trained is worth more than a waiting pod
 
 T = TypeVar("T")
+PARTING_SECONDS, LAST_WORDS_SECONDS = 20.0, 4.0  # for trackers to take the last of it; where the pod must end
 GRACE_SECONDS = 20.0
 """Of the 30 s between SIGTERM and SIGKILL (checkrein.control.workloads.jobs); the rest is for upload and report."""
 
@@ -57,7 +60,8 @@ def train(task: TrainingTask) -> TrainingReport:
     checkpoints = Checkpoints(store)
     budget = task.spec.budget
     duration, logged = budget.duration.total_seconds() if budget.duration else None, Logged()
-    meter = Meter(model, budget.steps, duration, checkpoints, logged)
+    relays = [Relay(name) for name in task.spec.tracking.names] if task.spec.tracking else []
+    meter = Meter(model, budget.steps, duration, checkpoints, logged, relays)
     manifest: FileReference | None = None
     failure: Failure | None = None
     with serve(meter, registry):
@@ -65,13 +69,14 @@ def train(task: TrainingTask) -> TrainingReport:
             wait = _Patience(model, checkpoints, stop)
             wait(lambda: checkpoints.resume(partial(restore, model, algorithm)))
             meter.begin()
-            _learn(task, model, algorithm, checkpoints, meter, stop, logged)
+            _learn(task, model, algorithm, checkpoints, meter, stop, logged, Points(relays, meter, logged))
             manifest = _export(task, model, algorithm, store, wait)
         except Failed as error:
             failure = error.failure
         except StoreError as error:
             failure = told_of(error)
         checkpoints.wait()
+        part(relays, trained=failure is None, seconds=LAST_WORDS_SECONDS if stop.requested else PARTING_SECONDS)
     return TrainingReport(failure=failure, manifest=manifest, progress=meter.read(), checkpoint=checkpoints.newest)
 
 
@@ -98,6 +103,7 @@ def _learn(
     meter: Meter,
     stop: Stop,
     logged: Logged,
+    points: Points,
 ) -> None:
     """To the end of the budget. Raises Failed, on SIGTERM too."""
 
@@ -106,7 +112,7 @@ def _learn(
 
     spec = task.spec
     seams = Seams(spec.checkpoint.every_steps, spec.seed, stop, meter.deadline, save)
-    learn(model, spec.budget.steps, seams, logged)
+    learn(model, spec.budget.steps, seams, logged, points)
     checkpoints.wait()
     if seams.stopped:
         kept = checkpoints.newest.step if checkpoints.newest else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from checkrein.cli import kube, objects
@@ -33,20 +35,28 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(cluster: Kube, options: argparse.Namespace) -> int:
-    shown: str | None = None
-    try:
-        while True:
-            text = _text(cluster, options)
-            if text != shown:
-                terminal = options.watch and sys.stdout.isatty()
-                between = "\n" if options.watch and shown is not None and not terminal else ""
-                print(f"{HOME_AND_CLEAR if terminal else between}{text}", flush=True)
-                shown = text
-            if not options.watch:
-                return 0
-            time.sleep(LOOK_SECONDS)
-    except KeyboardInterrupt:
+    if not options.watch:
+        print(_text(cluster, options))
         return 0
+    with suppress(KeyboardInterrupt):
+        show_changes(_texts(cluster, options))
+    return 0
+
+
+def show_changes(texts: Iterable[str]) -> None:
+    """Print each text that is not the one before; on a terminal in its place."""
+    shown: str | None = None
+    for text in texts:
+        if text != shown:
+            between = HOME_AND_CLEAR if sys.stdout.isatty() else "" if shown is None else "\n"
+            print(f"{between}{text}", flush=True)
+            shown = text
+
+
+def _texts(cluster: Kube, options: argparse.Namespace) -> Iterator[str]:
+    while True:
+        yield _text(cluster, options)
+        time.sleep(LOOK_SECONDS)
 
 
 def _text(cluster: Kube, options: argparse.Namespace) -> str:

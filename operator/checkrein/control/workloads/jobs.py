@@ -82,10 +82,23 @@ def training(job: TrainingJob, attempt: int, task: TrainingTask, image: str, set
     pod = _worker("trainer", image, "checkrein-trainer", task, job.spec.template, settings, names.credentials(name))
     main = pod["containers"][0]
     main["ports"] = [{"name": "progress", "containerPort": SERVING_PORT}]
+    main["env"] += _tracker_credentials(job)
     main["readinessProbe"] = {"httpGet": {"path": "/livez", "port": "progress"}, "periodSeconds": 2}
     pod["terminationGracePeriodSeconds"] = GRACE_SECONDS
     spec = {"backoffLimit": 0, "podFailurePolicy": _TELL_DISRUPTIONS}
     return _queued(job, _job("TrainingJob", job.metadata, name, "trainer", pod, **spec))
+
+
+def _tracker_credentials(job: TrainingJob) -> list[dict[str, Any]]:
+    """Single keys, never a Secret as a whole: one that holds something else must not come into an environment's reach.
+
+    One that is missing keeps no trainer from starting: a tracker never does.
+    """
+    named = job.spec.tracking.credentials if job.spec.tracking else {}
+    return [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}}}
+        for key, secret in named.items()
+    ]
 
 
 def evaluation(job: TrainingJob, attempt: int, task: EvaluationTask, image: str, settings: Settings) -> dict[str, Any]:
