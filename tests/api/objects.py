@@ -112,6 +112,7 @@ def policy_version(name: str = "cartpole-1", policy: str = "cartpole", version: 
             "evaluatedBefore": 0,
             "confidence": "0.95",
         },
+        "recording": {"key": f"sha256/01/{DIGEST[7:]}", "versionId": "9b2e", "digest": DIGEST, "size": 80_168},
     }
     return _object("PolicyVersion", name, spec)
 

@@ -11,7 +11,7 @@ from checkrein.api import conditions
 from checkrein.api.deployment import AgentDeployment, PolicyPointer
 from checkrein.api.environment import Findings, RLEnvironment
 from checkrein.api.meta import FileReference, Model
-from checkrein.api.policy import Artifact, PolicyVersion
+from checkrein.api.policy import Artifact, KeptRecording, PolicyVersion
 from checkrein.api.spaces import Interface, Space
 from checkrein.api.tasks import AgentReport, EvaluationResults, LoadedPolicy
 from checkrein.api.training import TrainingJob
@@ -92,6 +92,7 @@ def ready_environment(
 
 MANIFEST = FileReference(key="runs/c/games/a-uid/1/train/artifact/manifest.json", digest=digest("b"), size=300)
 ARTIFACT = Artifact(bucket="policies", key=f"sha256/bb/{'b' * 64}", version_id="v", digest=digest("b"), size=300)
+RECORDING = KeptRecording(key=f"sha256/cc/{'c' * 64}", version_id="w", digest=digest("c"), size=90)
 PINNED = {"name": "cartpole", "digest": digest("e")}
 EVALUATION = {"episodes": 300, "mean": "498.00", "lowerBound": "489.00"}
 

@@ -24,6 +24,7 @@ from checkrein.api.environment import Findings
 from checkrein.api.meta import FileReference, Model
 from checkrein.api.names import COMPONENT, MANAGED_BY_LABEL, OWNER_NAME
 from checkrein.api.policy import Artifact
+from checkrein.api.recording import Agreement, Recording
 from checkrein.api.tasks import (
     MANAGEMENT_PORT,
     SERVING_PORT,
@@ -42,8 +43,8 @@ from checkrein.api.tasks import (
 )
 from checkrein.api.training import CheckpointStatus, Progress
 from checkrein.control.kinds import CHILD_SELECTOR, KINDS
-from checkrein.store import artifacts
-from checkrein.store.client import Store
+from checkrein.store import artifacts, recordings
+from checkrein.store.client import Store, StoredObject
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=Model)
@@ -230,8 +231,15 @@ class Standin:
             lengths=[1] * episodes,
         )
         data = results.model_dump_json(by_alias=True).encode()
-        written = store.put(f"{task.store.write_prefix}results.json", data)
-        return EvaluationReport(results=FileReference(key=written.key, digest=written.digest, size=written.size))
+        results_at = _reference(store.put(f"{task.store.write_prefix}results.json", data))
+        parent = None
+        if task.parent and task.policies:
+            artifacts.load(self._store(job, task.policies), task.parent.artifact)
+            name, digest = task.parent.name, task.parent.artifact.digest
+            parent = Agreement(name=name, digest=digest, steps=1, agreed=1.0)
+        recording = recordings.pack(Recording(returns=results.returns, parent=parent))
+        recording_at = _reference(store.put(f"{task.store.write_prefix}recording.json.gz", recording))
+        return EvaluationReport(results=results_at, recording=recording_at)
 
     def _store(self, workload: Raw, location: StoreLocation) -> Store:
         """The store, by the session that the workload's pods mount."""
@@ -334,6 +342,10 @@ class Standin:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self._servers.append(server)
         return address
+
+
+def _reference(stored: StoredObject) -> FileReference:
+    return FileReference(key=stored.key, digest=stored.digest, size=stored.size)
 
 
 def _is_suspended(job: Raw) -> bool:

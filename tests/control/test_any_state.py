@@ -38,7 +38,7 @@ FILES = st.none() | st.just(b.MANIFEST)
 INTERFACES = st.sampled_from([b.CARTPOLE, b.PENDULUM])
 REPORTS = st.one_of(
     st.builds(TrainingReport, failure=FAILURES, manifest=FILES),
-    st.builds(EvaluationReport, failure=FAILURES, results=FILES),
+    st.builds(EvaluationReport, failure=FAILURES, results=FILES, recording=FILES),
     st.builds(ProbeReport, failure=FAILURES, interface=st.none() | INTERFACES),
 ).map(lambda report: report.model_dump_json(by_alias=True))
 PODS = st.builds(
@@ -101,6 +101,7 @@ WORLDS = st.fixed_dictionaries(
         requests.ReserveVersion: TROUBLE | st.integers(1, 10**6),
         requests.ReadResults: TROUBLE | st.lists(FLOATS | st.floats(), max_size=4).map(b.results),
         requests.PublishArtifact: TROUBLE | st.just(b.ARTIFACT),
+        requests.PublishRecording: TROUBLE | st.just(b.RECORDING),
         requests.VerifyArtifact: TROUBLE | INTERFACES,
         requests.ReadHistory: TROUBLE | st.just(()),
         requests.AppendHistory: TROUBLE | st.just(1),

@@ -214,6 +214,15 @@ def test_whom_a_change_concerns(known: list[dict[str, Any]], obj: dict[str, Any]
     assert {f"{key.kind}/{key.name}" for key in concerned(obj, cache)} == whom
 
 
+def test_a_job_sees_the_newest_version_of_its_policy() -> None:
+    cache = Cache()
+    scope = Scope(cache, b.SETTINGS, "cluster")
+    assert CONTROLLERS["TrainingJob"].observe(b.job(), scope).parent is None
+    for name in ("cartpole-9", "cartpole-10", "cartpole-2", "pendulum-11"):
+        cache.put(own("PolicyVersion", b.version(name)))
+    assert CONTROLLERS["TrainingJob"].observe(b.job(), scope).parent.metadata.name == "cartpole-10"
+
+
 def test_a_planner_sees_the_environments_of_the_versions_that_it_sees() -> None:
     cache, trained_in = Cache(), own("RLEnvironment", b.environment())
     for obj in (trained_in, version("cartpole-1", used=True), version("cartpole-2", used=True)):

@@ -11,13 +11,14 @@ from tests.control.builders import NOW, Wanted
 
 from checkrein.api.meta import FileReference
 from checkrein.api.policy import PolicyVersionSpec
-from checkrein.api.tasks import EvaluationReport, EvaluationTask, Failure
+from checkrein.api.tasks import TASK_VARIABLE, EvaluationReport, EvaluationTask, Failure, ParentPolicy
 from checkrein.api.training import TrainingJob
 from checkrein.control.children import JobView
 from checkrein.control.plan import Answers, Plan, Unanswered, Unavailable
 from checkrein.control.requests import (
     EnsureSession,
     PublishArtifact,
+    PublishRecording,
     ReadJob,
     ReadResults,
     ReserveEvaluation,
@@ -206,6 +207,21 @@ def test_the_evaluator_gets_the_artifact_and_a_place_of_its_own() -> None:
     )
     assert (task.manifest, task.episodes, task.interface) == (b.MANIFEST, 300, b.CARTPOLE)
     assert task.store.write_prefix == "runs/cluster-uid/games/a-uid/1/evaluate/"
+    assert task.parent is None
+
+
+def test_the_evaluator_may_ask_the_version_before() -> None:
+    observed = Observed(b.ready_environment(), {}, b.SETTINGS, b.CLUSTER, parent=b.version("cartpole-3"))
+    answers: Any = b.answers({EnsureSession: "s", ReserveEvaluation: 0})
+    [job] = plan(TRAINED, observed, answers, NOW).create
+    [task] = [v["value"] for v in job["spec"]["template"]["spec"]["containers"][0]["env"] if v["name"] == TASK_VARIABLE]
+    told = EvaluationTask.model_validate_json(task)
+    assert told.parent == ParentPolicy(name="cartpole-3", artifact=b.version("cartpole-3").spec.artifact)
+    [session] = [r for r in answers.known.asked if isinstance(r, EnsureSession)]
+    assert session.policies == told.policies
+    assert told.policies
+    assert (told.policies.bucket, told.policies.read_prefix) == ("checkrein-policies", "sha256/")
+    assert told.policies.write_prefix == ""
 
 
 EVALUATED = b.job(b.evaluated(), seed=3)
@@ -240,6 +256,41 @@ PUBLISHED = {PublishArtifact(b.MANIFEST): b.ARTIFACT, ReserveVersion("games", "c
 )
 def test_publication(said: dict[Any, Any], wanted: Wanted) -> None:
     b.check(decide(EVALUATED, said=said), wanted, "Complete")
+
+
+RECORDED = FileReference(key="runs/c/games/a-uid/1/evaluate/recording.json.gz", digest=b.digest("c"), size=90)
+
+
+def test_what_an_evaluator_recorded_waits_in_status() -> None:
+    done = b.done_job(EVALUATE, EvaluationReport(results=RESULTS, recording=RECORDED))
+    status: Any = decide(TRAINED, done).status
+    assert status.recording == RECORDED
+    missed: Any = decide(b.job(b.trained(), gates=[{"atLeast": "499.9"}], evaluation={"episodes": 300}), done).status
+    assert missed.recording == RECORDED, "of a policy that failed, too: there is most to be looked at"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        pytest.param(b.RECORDING, b.RECORDING, id="copied -> the PolicyVersion pins it"),
+        pytest.param(
+            Unavailable("DigestMismatch", "recording.json.gz", temporary=False), None, id="changed -> published without"
+        ),
+    ],
+)
+def test_a_recording_is_published_beside_the_policy(said: Any, kept: Any) -> None:
+    job = b.job(b.evaluated(recording=RECORDED.dump()))
+    [obj] = decide(job, said={**PUBLISHED, PublishRecording(RECORDED): said}).create
+    spec = PolicyVersionSpec.model_validate(obj["spec"])
+    assert (spec.artifact, spec.recording) == (b.ARTIFACT, kept)
+
+
+def test_a_store_that_is_away_keeps_no_recording_from_being_kept() -> None:
+    job = b.job(b.evaluated(recording=RECORDED.dump()))
+    away = Unavailable("StoreUnavailable", "store:9000 does not answer")
+    planned = decide(job, said={**PUBLISHED, PublishRecording: away})
+    b.check(planned, Wanted(("StoreUnavailable", "False"), phase="Publishing", after=5), "Complete")
+    assert planned.create == ()
 
 
 def test_a_policy_version_says_where_it_comes_from_and_belongs_to_nobody() -> None:

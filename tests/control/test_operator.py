@@ -16,10 +16,10 @@ from tests.control.objects import AGENT, ENVIRONMENT, Raw, job
 from tests.control.standin import PROGRESS, Ending, Play, Standin
 
 from checkrein.api.meta import API_VERSION
-from checkrein.api.policy import Artifact
+from checkrein.api.policy import Artifact, KeptRecording
 from checkrein.api.tasks import Failure, ProbeReport, TrainingReport
 from checkrein.control.kinds import OWN
-from checkrein.store import artifacts
+from checkrein.store import artifacts, recordings
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.store]
 
@@ -52,6 +52,8 @@ def test_from_an_environment_to_a_policy_that_acts(
     assert "ownerReferences" not in version["metadata"]
     loaded = artifacts.load(operator.store("policies"), Artifact.model_validate(version["spec"]["artifact"]))
     assert loaded.files == {"policy.onnx": b"network of seed 0"}
+    recording = recordings.load(operator.store("policies"), KeptRecording.model_validate(version["spec"]["recording"]))
+    assert (len(recording.returns), recording.parent) == (version["spec"]["evaluation"]["episodes"], None)
     _only_status_is_written(standin, namespace)
     _every_write_is_of_our_own_kind(controlplane, namespace)
     _events_tell_the_story(standin, namespace)
@@ -125,6 +127,20 @@ def _two_resyncs(standin: Standin, operator: Operator) -> None:
     """Each of them 2 s after the last; progress is read four times in that time."""
     seen = metric(operator, "checkrein_resyncs_total")
     standin.until(lambda: metric(operator, "checkrein_resyncs_total") >= seen + 2, "two comparisons with a list")
+
+
+def test_the_second_version_is_held_beside_the_first(
+    standin: Standin, play: Play, namespace: str, operator: Operator
+) -> None:
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    for name, number in (("a", 1), ("b", 2)):
+        standin.create("TrainingJob", namespace, job(name, seed=number))
+        standin.until_said("TrainingJob", namespace, name, "Complete", "Published")
+    second = standin.get("PolicyVersion", namespace, "cartpole-2")
+    assert second
+    told = recordings.load(operator.store("policies"), KeptRecording.model_validate(second["spec"]["recording"]))
+    assert told.parent
+    assert told.parent.name == "cartpole-1", "which the evaluator's own session could read"
 
 
 def test_a_job_waits_for_its_environment(standin: Standin, play: Play, namespace: str) -> None:

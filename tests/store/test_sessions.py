@@ -110,6 +110,32 @@ def test_a_trainer_reaches_no_policies(trainer: Store, installation: Buckets) ->
 
 
 @pytest.mark.store
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        pytest.param(lambda s: s.read_unverified("sha256/ab/abc", 9), True, id="reads what is published"),
+        pytest.param(lambda s: s.read_unverified("history/c/ns/a/1", 9), False, id="and nothing beside it"),
+        pytest.param(lambda s: s.list("sha256/"), False, id="lists none: it is told what to load"),
+        pytest.param(lambda s: s.put("sha256/ab/abd", b""), False, id="publishes nothing"),
+    ],
+)
+def test_an_evaluator_asks_the_version_before(
+    installation: Buckets,
+    operator: StoreCredentials,
+    policies: Store,
+    action: Callable[[Store], object],
+    expected: bool,
+) -> None:
+    for key in ("sha256/ab/abc", "history/c/ns/a/1"):
+        policies.put(key, b"there")
+    location = installation.location(installation.runs, read=JOB, write=ATTEMPT)
+    published = installation.location(installation.policies, read="sha256/")
+    session = sessions.mint(location, operator, sessions.run_policy(location, published), 3600)
+    assert allowed(lambda: action(Store(published, lambda: session))) is expected
+    assert allowed(lambda: Store(location, lambda: session).put(f"{ATTEMPT}x", b""))
+
+
+@pytest.mark.store
 def test_a_trainer_exports_and_the_operator_publishes(
     trainer: Store, operator: StoreCredentials, installation: Buckets, interface: Interface
 ) -> None:
@@ -295,6 +321,11 @@ def test_without_a_server_minting_is_unavailable() -> None:
 def test_a_prefix_that_would_grant_more_is_refused(read: str, write: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         sessions.run_policy(NOWHERE.location("runs", read=read, write=write))
+
+
+def test_an_evaluator_that_would_read_all_of_the_policies_bucket_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"policies\.readPrefix must name what is published"):
+        sessions.run_policy(NOWHERE.location("runs", read=JOB), NOWHERE.location("policies"))
 
 
 @pytest.mark.parametrize(

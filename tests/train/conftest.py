@@ -46,8 +46,9 @@ SAMPLES = ROOT / "manifests" / "samples" / "cartpole"
 
 
 def environment(id_: str, **spec: Any) -> RLEnvironmentSpec:
-    """An environment's spec; ids that start with `bad/` or `tiny/` come from the modules beside this one."""
-    module = {"bad": "tests.train.badenvs", "tiny": "tests.train.tinyenvs"}.get(id_.partition("/")[0], "")
+    """An environment's spec; ids of `bad/`, `tiny/` and `pictures/` come from the modules beside this one."""
+    modules = {"bad": "tests.train.badenvs", "tiny": "tests.train.tinyenvs", "pictures": "tests.train.pictures"}
+    module = modules.get(id_.partition("/")[0], "")
     return RLEnvironmentSpec.model_validate({"source": {"gymnasium": {"id": id_, "module": module}}, **spec})
 
 
@@ -172,6 +173,11 @@ class Job:
     def written(self) -> list[str]:
         """Keys of what the job has stored."""
         return [o.key for o in self.store.list(self._prefix)]
+
+    @property
+    def policies(self) -> str:
+        """The bucket beside that of runs."""
+        return self.store.location.bucket.replace("runs-", "policies-", 1)
 
     @property
     def _prefix(self) -> str:

@@ -11,8 +11,11 @@ import pytest
 from tests.train.conftest import ROOT, Job, environment, job_spec, sample
 
 from checkrein.api.environment import RLEnvironmentSpec
-from checkrein.api.tasks import EvaluationResults
+from checkrein.api.meta import FileReference
+from checkrein.api.tasks import EvaluationResults, ParentPolicy
 from checkrein.api.training import TrainingJobSpec
+from checkrein.store import artifacts, keys, recordings
+from checkrein.store.client import Store
 from checkrein.train.seeds import HALF
 
 pytestmark = pytest.mark.store
@@ -38,6 +41,45 @@ def test_sample_job_trains_and_its_evaluation_passes_the_gate(make_job: Any) -> 
     assert min(results.seeds) >= HALF
     assert results.returns == [float(length) for length in results.lengths]
     assert sum(results.returns) / 300 >= 498
+
+
+def test_an_evaluation_is_recorded_beside_the_version_before(make_job: Any) -> None:
+    job = make_job(environment("CartPole-v1"), job_spec(steps=256, algorithm={"hyperparameters": LONG}))
+    trained = job.train().end()
+    assert trained.code == 0, trained.log
+    policies = Store(job.store.location.model_copy(update={"bucket": job.policies}), job.store.credentials)
+    before = artifacts.publish(job.store, policies, FileReference.model_validate(trained.report["manifest"]))
+    task = job.evaluation(trained, 10).model_copy(
+        update={
+            "parent": ParentPolicy(name="cartpole-1", artifact=before),
+            "policies": policies.location.model_copy(update={"read_prefix": keys.CONTENT}),
+        }
+    )
+    evaluated = job.start("evaluator", task).end()
+    assert evaluated.code == 0, evaluated.log
+    kept = recordings.publish(job.store, policies, FileReference.model_validate(evaluated.report["recording"]))
+    recording = recordings.load(policies, kept)
+    assert recording.frames.startswith(b"GIF89a")
+    assert recording.parent
+    assert (recording.parent.name, recording.parent.agreed) == ("cartpole-1", 1.0), "it is the same policy"
+
+    gone = before.model_copy(update={"version_id": "00000000-0000-0000-0000-000000000000"})
+    lost = task.model_copy(update={"parent": ParentPolicy(name="cartpole-1", artifact=gone)})
+    again = job.start("evaluator", lost).end()
+    assert again.report["results"] == evaluated.report["results"]
+    data = job.store.get(again.report["recording"]["key"], digest=again.report["recording"]["digest"])
+    assert any("cartpole-1 could not be read" in remark for remark in recordings.unpack(data).remarks)
+
+
+def test_an_evaluation_counts_though_nothing_of_it_can_be_kept(make_job: Any) -> None:
+    """An environment that plays its first episode of each seed only."""
+    job = make_job(environment("pictures/Once-v0"), job_spec(steps=256, algorithm={"hyperparameters": LONG}))
+    trained = job.train().end()
+    assert trained.code == 0, trained.log
+    evaluated = job.start("evaluator", job.evaluation(trained, 4)).end()
+    assert (evaluated.code, "recording" in evaluated.report) == (0, False), evaluated.log
+    assert evaluated.report["results"]
+    assert "nothing of this evaluation is kept" in evaluated.log
 
 
 LONG = {"n_steps": 64, "batch_size": 64, "n_epochs": 2}

@@ -40,6 +40,17 @@ class Artifact(Model):
     format: Literal["ONNX"] = Field(default="ONNX", description="Format of the network.")
 
 
+class KeptRecording(Model):
+    """Where the evaluation's recording lies, in the artifact's bucket: what `checkrein report` shows."""
+
+    key: Key = Field(description="Its key in the bucket.")
+    version_id: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
+        description="The store's id of the one version of the key that is meant."
+    )
+    digest: Digest = Field(description="Of its bytes.")
+    size: Annotated[int, Field(ge=0, le=2**53)] = Field(description="Its bytes, counted.")
+
+
 class Provenance(Model):
     """Where the policy comes from."""
 
@@ -64,6 +75,9 @@ class PolicyVersionSpec(Model):
     environment: EnvironmentIdentity
     provenance: Provenance
     evaluation: EvaluationStatus = Field(description="What the evaluation before publication showed.")
+    recording: KeptRecording | None = Field(
+        default=None, description="Some of that evaluation's episodes, step by step. No part of the artifact's digest."
+    )
 
 
 class PolicyVersionStatus(Model):

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from checkrein.api.environment import Findings, RLEnvironmentSpec
 from checkrein.api.meta import Count, Digest, FileReference, Message, Model, Name, ShortText
+from checkrein.api.policy import Artifact
 from checkrein.api.shield import Shield
 from checkrein.api.spaces import Interface
 from checkrein.api.training import CheckpointStatus, Progress, TrainingJobSpec
@@ -119,6 +120,13 @@ class TrainingReport(Model):
     checkpoint: CheckpointStatus | None = None
 
 
+class ParentPolicy(Model):
+    """The version before, to be asked what it would have done."""
+
+    name: Name
+    artifact: Artifact
+
+
 class EvaluationTask(Model):
     """Play the exported artifact on seeds that training never saw."""
 
@@ -129,6 +137,8 @@ class EvaluationTask(Model):
     episodes: Annotated[int, Field(ge=1)]
     manifest: FileReference
     store: StoreLocation
+    policies: StoreLocation | None = Field(default=None, description="Where the parent lies.")
+    parent: ParentPolicy | None = None
 
 
 class EvaluationResults(Model):
@@ -141,10 +151,11 @@ class EvaluationResults(Model):
 
 
 class EvaluationReport(Model):
-    """`results` is set exactly where `failure` is not."""
+    """`results` is set exactly where `failure` is not. `recording` may be missing: it decides nothing."""
 
     failure: Failure | None = None
     results: FileReference | None = None
+    recording: FileReference | None = None
 
 
 class ManifestFile(Model):

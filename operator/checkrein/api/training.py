@@ -253,6 +253,9 @@ class TrainingJobStatus(Model):
     environment: EnvironmentIdentity | None = Field(default=None, description="What the first attempt started with.")
     artifact: FileReference | None = Field(default=None, description="Manifest of the exported artifact, unpublished.")
     evaluation: EvaluationStatus | None = None
+    recording: FileReference | None = Field(
+        default=None, description="Some of the evaluation's episodes, step by step; unpublished."
+    )
     policy_version: Name | None = Field(default=None, description="The PolicyVersion that came of it.")
     conditions: Conditions = Field(default_factory=list)
 

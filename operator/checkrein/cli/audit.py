@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from checkrein.cli import offpolicy, places, tables
+from checkrein.cli import episodes, offpolicy, pages, places, tables
 from checkrein.cli.ledger import Ledger, Query
 from checkrein.cli.places import UsageError
 from checkrein.store.decisions.findings import Finding
@@ -26,12 +26,13 @@ KINDS = ("decision", "end", "outcome", "override", "shadow", "opened", "closed",
 
 
 def add_parsers(commands: Any) -> None:
-    """`audit` with its four commands."""
+    """`audit` with its commands."""
     audit = commands.add_parser("audit", help="prove the decision log, and read it back")
     actions = audit.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(actions)
     _add_export(actions)
     _add_query(actions)
+    _add_report(actions)
     _add_offpolicy(actions)
 
 
@@ -78,6 +79,22 @@ def _add_query(actions: Any) -> None:
     parser.add_argument("--raw", action="store_true", help="records as they stand, each copy and fork")
     parser.add_argument("--limit", type=int, help="at most so many")
     parser.set_defaults(run=query)
+
+
+def _add_report(actions: Any) -> None:
+    parser = actions.add_parser(
+        "report",
+        help="episodes as plots, in one HTML file",
+        description="Draws what an agent did: returns, actions, values, and observations where the log has them. "
+        "Only proved records are drawn; exit status 1 says that not all could be proved.",
+    )
+    places.add_arguments(parser)
+    pages.add_arguments(parser)
+    which = parser.add_argument_group("which")
+    which.add_argument("--episode")
+    which.add_argument("--policy", help="name of the PolicyVersion that decided")
+    _add_times(which)
+    parser.set_defaults(run=report)
 
 
 def _add_offpolicy(actions: Any) -> None:
@@ -180,6 +197,24 @@ def estimate(options: argparse.Namespace) -> int:
     print(offpolicy.document(found) if options.output == "json" else in_words)
     proved = _told(audit)
     return FAILED if found.refused else proved
+
+
+def report(options: argparse.Namespace) -> int:
+    """The page of one AgentDeployment."""
+    pages.check()
+    from checkrein.report.page import Subject, page
+
+    agent = places.agent_id(options)
+    if agent is None:
+        raise UsageError("set --namespace and --name: a report is of one AgentDeployment")
+    audit = Audit(places.source(options), agent_id=agent)
+    with Ledger(audit.entries()) as ledger:
+        recording, facts = episodes.told(ledger, episodes.query_of(options))
+    proved = _told(audit)
+    remarks = () if audit.proved else ("parts of the log could not be proved; `checkrein audit verify` says which",)
+    what = f"what the decision log of AgentDeployment {agent} says"
+    pages.deliver(page(Subject(options.name, what, facts, recording, remarks=remarks)), options.name, options)
+    return proved
 
 
 def _query(options: argparse.Namespace, **more: Any) -> Query:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from checkrein.cli import audit, completion, demo, override, wait
 from checkrein.cli.errors import Refusal
-from checkrein.cli.look import doctor, explain, get, logs, status, top
+from checkrein.cli.look import doctor, explain, get, logs, report, status, top
 from checkrein.cli.places import UsageError
 from checkrein.cli.rollout import verbs
 from checkrein.store.decisions.sources import SourceError
@@ -27,7 +27,7 @@ def arguments() -> argparse.ArgumentParser:
         "2 could not be asked so.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for look in (status, get, explain, wait, logs, top, doctor):
+    for look in (status, get, explain, wait, logs, top, report, doctor):
         look.add_parser(commands)
     demo.add_parser(commands)
     override.add_parsers(commands)

@@ -1,4 +1,4 @@
-"""Where a log is read from, as a person says it: a store or a copy in a directory."""
+"""Where something is read from, as a person says it: a store, or a log's copy in a directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from checkrein.api.tasks import StoreCredentials, StoreLocation
 from checkrein.store.client import Store
@@ -31,9 +32,18 @@ def add_location(parser: argparse.ArgumentParser) -> None:
     """The options that say where."""
     where = parser.add_argument_group("where the log lies")
     where.add_argument("--directory", type=Path, help="a copy, as `audit export --raw` makes it; or else:")
-    where.add_argument("--endpoint", help="host:port of the store")
     where.add_argument("--bucket", default="decisions", help="default: %(default)s")
     where.add_argument("--prefix", default=PREFIX, help="only what lies below it (default: %(default)s)")
+    _add_store(where)
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """The options that say which store."""
+    _add_store(parser.add_argument_group("which store"))
+
+
+def _add_store(where: Any) -> None:
+    where.add_argument("--endpoint", help="host:port of the store")
     where.add_argument("--region", default="us-east-1", help="default: %(default)s")
     where.add_argument("--insecure", action="store_true", help="plain HTTP")
     where.add_argument("--ca-bundle", type=Path, help="PEM file: who vouches for the store (default: the system's)")
@@ -65,13 +75,18 @@ def source(options: argparse.Namespace, environ: Mapping[str, str] = os.environ)
 
 def store_source(options: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> StoreSource:
     """The log in a store. Raises UsageError, StoreError."""
+    return StoreSource(store(options, options.bucket, environ), options.prefix)
+
+
+def store(options: argparse.Namespace, bucket: str, environ: Mapping[str, str] = os.environ) -> Store:
+    """A bucket of the store. Raises UsageError, StoreError."""
     if options.endpoint is None:
         raise UsageError("set --endpoint: the store to read from")
     location = StoreLocation(
-        endpoint=options.endpoint, secure=not options.insecure, region=options.region, bucket=options.bucket
+        endpoint=options.endpoint, secure=not options.insecure, region=options.region, bucket=bucket
     )
     read = from_file(options.credentials) if options.credentials else _from_environment(environ)
-    return StoreSource(Store(location, read, options.ca_bundle), options.prefix)
+    return Store(location, read, options.ca_bundle)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Callable[[], StoreCredentials]:

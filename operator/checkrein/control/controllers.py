@@ -59,7 +59,14 @@ def _observe_training(job: TrainingJob, scope: Scope) -> TrainingObserved:
         jobs=_jobs(job.metadata.uid, scope),
         settings=scope.settings,
         cluster=scope.cluster,
+        parent=_newest_version(job.metadata.namespace, job.spec.publish.policy, scope),
     )
+
+
+def _newest_version(namespace: str, policy: str, scope: Scope) -> PolicyVersion | None:
+    versions = (v for v in scope.cache.in_namespace("PolicyVersion", namespace) if v["spec"]["policy"] == policy)
+    newest = max(versions, key=lambda version: int(version["spec"]["version"]), default=None)
+    return next(iter(readable(PolicyVersion, [newest])), None) if newest else None
 
 
 def _observe_policy(version: PolicyVersion, scope: Scope) -> policy.Observed:

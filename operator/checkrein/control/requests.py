@@ -7,7 +7,7 @@ from typing import Any
 
 from checkrein.api.evidence import Evidence, OffPolicyEstimate
 from checkrein.api.meta import FileReference
-from checkrein.api.policy import Artifact
+from checkrein.api.policy import Artifact, KeptRecording
 from checkrein.api.rollout import HistoryEntry
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import AgentReport, EvaluationResults, StoreLocation, TrainingProgress
@@ -52,7 +52,7 @@ class ReadWarning(Request[str]):
 class EnsureSession(Request[str]):
     """A Secret of this name holds store credentials for these locations that are far from their expiry.
 
-    An agent also writes to `decisions`. The answer is the Secret's name.
+    An agent also writes to `decisions`, an evaluator also reads `policies`. The answer is the Secret's name.
     """
 
     namespace: str
@@ -61,6 +61,7 @@ class EnsureSession(Request[str]):
     location: StoreLocation
     owner: Owner
     decisions: StoreLocation | None = None
+    policies: StoreLocation | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,13 @@ class PublishArtifact(Request[Artifact]):
     """Copy an attempt's verified artifact to where policies live for good."""
 
     manifest: FileReference
+
+
+@dataclass(frozen=True)
+class PublishRecording(Request[KeptRecording]):
+    """Copy what an evaluator recorded to the same place."""
+
+    recording: FileReference
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from checkrein.api.evidence import Evidence, OffPolicyEstimate
 from checkrein.api.meta import FileReference
-from checkrein.api.policy import Artifact
+from checkrein.api.policy import Artifact, KeptRecording
 from checkrein.api.rollout import HistoryEntry
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import EvaluationResults, StoreCredentials
@@ -25,7 +25,7 @@ from checkrein.control.requests import (
     ReserveVersion,
 )
 from checkrein.control.settings import Settings
-from checkrein.store import artifacts, keys, reservations, sessions
+from checkrein.store import artifacts, keys, recordings, reservations, sessions
 from checkrein.store.client import Store, authorities_beside
 from checkrein.store.credentials import from_file
 from checkrein.store.decisions import layout, parts, tail
@@ -43,7 +43,7 @@ def rights(request: EnsureSession) -> sessions.Policy:
     """What the session of a request may do. Raises ValueError on a prefix that would grant more."""
     if request.role == "agent":
         return sessions.agent_policy(request.location, request.decisions)
-    return sessions.run_policy(request.location)
+    return sessions.run_policy(request.location, request.policies)
 
 
 class Stores:
@@ -123,6 +123,10 @@ class Stores:
     def publish(self, manifest: FileReference) -> Artifact:
         """Copy an attempt's artifact to where policies live for good."""
         return artifacts.publish(self.runs, self.policies, manifest)
+
+    def publish_recording(self, written: FileReference) -> KeptRecording:
+        """Copy an evaluation's recording there, too."""
+        return recordings.publish(self.runs, self.policies, written)
 
     def estimate_off_policy(self, request: EstimateOffPolicy) -> OffPolicyEstimate:
         """By the stored log of a deployment."""

@@ -97,6 +97,7 @@ class World:
             requests.ReserveVersion: lambda r: asyncio.to_thread(s.reserve_version, r),
             requests.ReadResults: lambda r: asyncio.to_thread(s.results, r.results),
             requests.PublishArtifact: lambda r: asyncio.to_thread(s.publish, r.manifest),
+            requests.PublishRecording: lambda r: asyncio.to_thread(s.publish_recording, r.recording),
             requests.PruneCheckpoints: lambda r: asyncio.to_thread(s.prune, r),
             requests.VerifyArtifact: lambda r: asyncio.to_thread(s.verify, r.artifact),
             requests.DrawSeed: self._seed,

@@ -3,7 +3,7 @@
 runs bucket       runs/CLUSTER/NAMESPACE/UID/ATTEMPT/{train,evaluate}/
                   .../train/checkpoints/STEP/                    complete once manifest.json is there
                   .../train/{tensorboard,wandb}/                 files of trackers, those of earlier attempts included
-policies bucket   sha256/ab/ab12...                              content: files and manifests
+policies bucket   sha256/ab/ab12...                              content: files, manifests, recordings
                   versions/CLUSTER/NAMESPACE/POLICY/N            who holds number N of a policy's name
                   evaluations/CLUSTER/NAMESPACE/POLICY/ENV/K     who held the K-th evaluation
                   history/CLUSTER/NAMESPACE/NAME/N               who acted under an AgentDeployment's name
@@ -69,6 +69,10 @@ def content(digest: str) -> str:
     """Key of the bytes with this digest (`sha256:<hex>`)."""
     algorithm, _, hexadecimal = digest.partition(":")
     return _folder(algorithm, hexadecimal[:2]) + hexadecimal
+
+
+CONTENT = "sha256/"
+"""All that is published. Who may read it lists nothing there, and nobody guesses a digest."""
 
 
 def versions_prefix(cluster: str, namespace: str, policy: str) -> str:

@@ -70,8 +70,11 @@ def _refusal(location: StoreLocation, error: ValueError) -> AccessDenied | Store
     return StoreUnavailable(f"cannot mint a session at {location.endpoint}: {error}")
 
 
-def run_policy(location: StoreLocation) -> Policy:
-    """Rights of a trainer or evaluator: read below `readPrefix`, write below `writePrefix`."""
+def run_policy(location: StoreLocation, policies: StoreLocation | None = None) -> Policy:
+    """Rights of a trainer or evaluator: read below `readPrefix`, write below `writePrefix`.
+
+    An evaluator also reads what is published: by digest only, for it may not list `policies`.
+    """
     if not location.read_prefix:
         raise ValueError("store.readPrefix must name the job's prefix: empty would mean every job's")
     statements = [
@@ -80,6 +83,10 @@ def run_policy(location: StoreLocation) -> Policy:
     ]
     if location.write_prefix:
         statements.append(_allow(WRITE, _objects(location.bucket, location.write_prefix)))
+    if policies is not None:
+        if not policies.read_prefix:
+            raise ValueError("policies.readPrefix must name what is published: empty would mean the history as well")
+        statements.append(_allow(READ_VERSIONS, _objects(policies.bucket, policies.read_prefix)))
     return _policy(statements)
 
 

@@ -48,12 +48,20 @@ class Policy:
 
     def act(self, turns: Sequence[Turn]) -> list[Any]:
         """Executable actions, one for each turn."""
+        return self.choose(self.say(turns), turns)
+
+    def say(self, turns: Sequence[Turn]) -> dict[str, Array]:
+        """What the network says, batch first, without its state, which the turns keep."""
         feeds = inputs(self.interface.observation, [turn.observation for turn in turns])
         for i, zeros in enumerate(self._initial):
             feeds[f"{STATE}{i}"] = np.stack([turn.state[i] if turn.state else zeros for turn in turns])
         outputs = dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
         for row, turn in enumerate(turns):
             turn.state = tuple(outputs[f"next_{STATE}{i}"][row] for i in range(len(self._initial)))
+        return {name: output for name, output in outputs.items() if not name.startswith(f"next_{STATE}")}
+
+    def choose(self, outputs: dict[str, Array], turns: Sequence[Turn]) -> list[Any]:
+        """By what the network said of these turns: its best actions, or drawn ones."""
         if self._draw is None:
             return list(np.asarray(outputs[ACTION]).astype(self.interface.action.dtype, copy=False))
         rows = ({name: np.asarray(array[row]) for name, array in outputs.items()} for row in range(len(turns)))

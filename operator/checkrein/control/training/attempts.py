@@ -85,7 +85,14 @@ def _start(
     return Plan(status=status, create=(child,), after=LOOK_AGAIN)
 
 
-def renew_session(job: TrainingJob, name: str, role: str, location: StoreLocation, answers: Answers) -> None:
+def renew_session(
+    job: TrainingJob,
+    name: str,
+    role: str,
+    location: StoreLocation,
+    answers: Answers,
+    policies: StoreLocation | None = None,
+) -> None:
     """Make sure that the Job of this name has store credentials that last. Raises Unanswered, Unavailable."""
     answers.ask(
         EnsureSession(
@@ -94,6 +101,7 @@ def renew_session(job: TrainingJob, name: str, role: str, location: StoreLocatio
             role=role,
             location=location,
             owner=owner("TrainingJob", job.metadata),
+            policies=policies,
         )
     )
 

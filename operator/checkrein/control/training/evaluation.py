@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from checkrein.api import names
 from checkrein.api.environment import RewardBounds
-from checkrein.api.tasks import EvaluationReport, EvaluationResults, EvaluationTask
+from checkrein.api.tasks import EvaluationReport, EvaluationResults, EvaluationTask, ParentPolicy
 from checkrein.api.training import EvaluationStatus, TrainingJob
 from checkrein.control.children import last_words, parse_report
 from checkrein.control.conditions import Writer
@@ -31,21 +31,22 @@ def plan(job: TrainingJob, observed: Observed, answers: Answers, write: Writer) 
     child = observed.jobs.get(name)
     if still := suspension.plan(job, child, write):
         if not job.spec.suspend:
-            renew_session(job, name, "run", task.store, answers)
+            renew_session(job, name, "run", task.store, answers, task.policies)
         return still
     if not job.spec.suspend:
         job = job.model_copy(update={"status": suspension.going_on(job.status, write, "Evaluating")})
     # Counted before it starts: an evaluation whose result is thrown away has been looked at all the same.
     before = answers.ask(_reservation(job, observed))
     if child is None:
-        renew_session(job, name, "run", task.store, answers)
+        renew_session(job, name, "run", task.store, answers, task.policies)
         status = write.put(job.status, "Complete", False, "Evaluating", f"Job {name} is starting", phase="Evaluating")
         job_object = jobs.evaluation(job, job.status.attempt, task, image, observed.settings)
         return Plan(status=status, create=(job_object,), after=LOOK_AGAIN)
     child = ended(child, job.metadata.namespace, answers)
     report = parse_report(EvaluationReport, child.pod.report) if child.pod else None
     if child.succeeded and report and report.results:
-        return _judge(job, answers.ask(ReadResults(report.results)), before, observed, write)
+        recorded = job.model_copy(update={"status": job.status.model_copy(update={"recording": report.recording})})
+        return _judge(recorded, answers.ask(ReadResults(report.results)), before, observed, write)
     if child.finished:
         reason, message = (
             (report.failure.reason, report.failure.message)
@@ -53,7 +54,7 @@ def plan(job: TrainingJob, observed: Observed, answers: Answers, write: Writer) 
             else last_words(child, TEMPLATE)
         )
         return failed(job, observed, write, reason, message)
-    renew_session(job, name, "run", task.store, answers)
+    renew_session(job, name, "run", task.store, answers, task.policies)
     playing = ("Evaluating", f"{job.spec.evaluation.episodes} episodes are played")
     reason, message = trouble(child, job.metadata.namespace, answers, write.now) or playing
     return Plan(status=write.put(job.status, "Complete", False, reason, message), after=LOOK_AGAIN)
@@ -86,8 +87,15 @@ def _task(job: TrainingJob, observed: Observed) -> tuple[EvaluationTask, str]:
         episodes=job.spec.evaluation.episodes,
         manifest=job.status.artifact,
         store=location,
+        policies=store.location(store.policies_bucket, read_prefix=keys.CONTENT),
+        parent=_parent(observed),
     )
     return task, image
+
+
+def _parent(observed: Observed) -> ParentPolicy | None:
+    version = observed.parent
+    return ParentPolicy(name=version.metadata.name, artifact=version.spec.artifact) if version else None
 
 
 def _judge(job: TrainingJob, results: EvaluationResults, before: int, observed: Observed, write: Writer) -> Plan:

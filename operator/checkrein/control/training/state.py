@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from checkrein.api import conditions
 from checkrein.api.environment import RLEnvironment
 from checkrein.api.meta import ObjectMeta
+from checkrein.api.policy import PolicyVersion
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import JobIdentity
 from checkrein.api.training import TrainingJob, TrainingJobStatus
@@ -27,6 +28,7 @@ class Observed:
     jobs: Mapping[str, JobView]
     settings: Settings
     cluster: str
+    parent: PolicyVersion | None = None  # the newest version that the policy has so far
 
 
 def is_finished(status: TrainingJobStatus) -> bool:
