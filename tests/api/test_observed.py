@@ -83,7 +83,7 @@ MEMBERS = "spec.interface.observation.members"
         pytest.param(
             wrapped({**RESCALE, "at": "TrainingOnly"}),
             "spec.wrappers[0].at",
-            "goes with at: Client",
+            "go with at: Client",
             id="other actions in training alone",
         ),
         pytest.param(

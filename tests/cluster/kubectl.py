@@ -12,6 +12,9 @@ from tests.cluster import binaries
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.steps import ClusterError, wait_until
 
+from checkrein.api.crds import RESOURCES
+from checkrein.api.meta import GROUP, VERSION
+
 CRDS = REPOSITORY / "crds"
 
 
@@ -50,16 +53,15 @@ class Kubectl:
         self.established()
 
     def established(self) -> None:
-        """Waits until our kinds are served. `kubectl wait` fails on a definition that has no status yet."""
+        """Waits until our kinds are served, which is some seconds after they are said to be (`Established`)."""
 
         def served() -> bool:
-            found = json.loads(self("get", "-f", str(CRDS), "-o", "json"))["items"]
-            return all(
-                {"type": "Established", "status": "True"}.items() <= condition.items()
-                for crd in found
-                for condition in crd.get("status", {}).get("conditions", ({},))
-                if condition.get("type") in ("Established", None)
-            )
+            try:
+                for resource in RESOURCES:
+                    self("get", "--raw", f"/apis/{GROUP}/{VERSION}/{resource.plural}?limit=1")
+            except KubectlError:
+                return False
+            return True
 
         wait_until(served, 30, otherwise=lambda: KubectlError("our CRDs are not served after 30 s"))
 
