@@ -6,9 +6,10 @@ GENERATED := crds charts/checkrein/templates/crds charts/checkrein/monitoring ma
 	manifests/monitoring docs/install.md docs/api.md docs/metrics.md
 NAME ?= dev
 JOBS ?= 2
+PLANS ?= 1000
 .DEFAULT_GOAL := help
 
-.PHONY: help venv docs generate verify check test-unit test test-mutations images cluster-up cluster-down demo demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
+.PHONY: help venv docs generate verify check test-unit test test-mutations test-faults images cluster-up cluster-down demo demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ docs: venv ## Build the documentation's site into build/site
 
 test-mutations: venv ## Try all mutations of the samples on a running system
 	CHECKREIN_ALL_MUTATIONS=1 $(BIN)/pytest -s tests/faults/test_mutations.py
+
+test-faults: venv ## Play scenarios under 1,000 plans of faults, and kill the operator at each of its writes (PLANS=1000)
+	CHECKREIN_FAULT_PLANS=$(PLANS) OMP_NUM_THREADS=1 $(BIN)/pytest -s tests/faults/test_everything.py
 
 images: venv ## Build the images of this checkout
 	$(BIN)/python -m tests.cluster images

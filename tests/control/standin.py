@@ -214,12 +214,12 @@ class Standin:
         if component == "probe":
             return ProbeReport(interface=CARTPOLE, packages=digest("9"), findings=Findings(deterministic=True))
         if component == "trainer":
-            task = _task(TrainingTask, job)
+            task = task_of(TrainingTask, job)
             files = {"policy.onnx": f"network of seed {task.spec.seed}".encode()}
             store = self._store(job, task.store)
             manifest = artifacts.export(store, files, task.interface, task.spec.algorithm.name, opset=17)
             return TrainingReport(manifest=manifest, progress=Progress(steps=5000, total=5000, percent=100))
-        return self._evaluate(job, _task(EvaluationTask, job), play)
+        return self._evaluate(job, task_of(EvaluationTask, job), play)
 
     def _evaluate(self, job: Raw, task: EvaluationTask, play: Play) -> EvaluationReport:
         store, episodes = self._store(job, task.store), task.episodes
@@ -278,7 +278,7 @@ class Standin:
         """Loads what its AgentDeployment's status names, verified."""
         namespace, name = replicas["metadata"]["namespace"], replicas["metadata"]["labels"][OWNER_NAME]
         status = (self.get("AgentDeployment", namespace, name) or {}).get("status", {})
-        store = self._store(replicas, _task(AgentTask, replicas).store)
+        store = self._store(replicas, task_of(AgentTask, replicas).store)
         named = [status[key] for key in ("stable", "candidate") if key in status]
         for pointer in named:
             artifacts.load(store, Artifact.model_validate(pointer["artifact"]))
@@ -372,7 +372,8 @@ def _container(pod: Raw, state: Raw) -> Raw:
     return {**about, "ready": running, "started": running, "restartCount": 0, "state": state}
 
 
-def _task(model: type[M], workload: Raw) -> M:
+def task_of(model: type[M], workload: Raw) -> M:
+    """What the operator hands the workload's pods."""
     [container] = workload["spec"]["template"]["spec"]["containers"]
     return model.model_validate_json(next(e["value"] for e in container["env"] if e["name"] == "CHECKREIN_TASK"))
 

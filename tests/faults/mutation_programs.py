@@ -9,12 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from checkrein.api.meta import Model
+from checkrein.store.errors import StoreError
 
 SECONDS = 0.05
 
 
 class Programs:
-    """Answers GET of one path at each address until closed."""
+    """Answers GET at each address until closed. `answer` is told path and query; None: there is no such page."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -27,12 +28,12 @@ class Programs:
     def __len__(self) -> int:
         return len(self._sockets)
 
-    def serve(self, address: str, port: int, answer: Callable[[], Model], path: str) -> None:
+    def serve(self, address: str, port: int, answer: Callable[[str], Model | None]) -> None:
         """One program more."""
         listening = socket.create_server((address, port))
         listening.setblocking(False)
         self._sockets.append(listening)
-        self._selector.register(listening, selectors.EVENT_READ, (answer, path))
+        self._selector.register(listening, selectors.EVENT_READ, answer)
 
     def end(self, since: int = 0) -> None:
         """Ends the programs that were begun after so many."""
@@ -55,16 +56,17 @@ class Programs:
                     connection, _ = key.fileobj.accept()  # type: ignore[union-attr]
                 except OSError:  # it has just ended, or whoever called hung up
                     continue
-                self._workers.submit(_reply, connection, *key.data)
+                self._workers.submit(_reply, connection, key.data)
 
 
-def _reply(connection: socket.socket, answer: Callable[[], Model], path: str) -> None:
+def _reply(connection: socket.socket, answer: Callable[[str], Model | None]) -> None:
     with connection:
         connection.settimeout(2)
         try:
             asked = connection.recv(65536).split(b" ", 2)
-            body = answer().model_dump_json(by_alias=True).encode() if asked[1:2] == [path.encode()] else b""
+            page = answer(asked[1].decode()) if len(asked) > 1 else None
+            body = page.model_dump_json(by_alias=True).encode() if page else b""
             status = "200 OK" if body else "404 Not Found"
             connection.sendall(f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-        except (OSError, AssertionError):  # an agent's session may be gone already
+        except (OSError, AssertionError, StoreError):  # an agent's session may be gone already
             return

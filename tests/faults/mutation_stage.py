@@ -37,7 +37,7 @@ class Node(Standin):
 
     def _serve(self, port: int, answer: Callable[[], Model], path: str) -> str:
         address = next(self._addresses)
-        self.programs.serve(address, port, answer, path)
+        self.programs.serve(address, port, lambda asked: answer() if asked == path else None)
         return address
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
