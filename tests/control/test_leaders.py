@@ -62,6 +62,16 @@ def test_one_acts_while_the_other_waits_and_takes_over(
     assert Server(controlplane.kubeconfig).send("GET", PATH)["spec"]["leaseTransitions"] >= 2
 
 
+def test_a_leader_that_is_told_to_end_hands_over_at_once(two: list[Operator]) -> None:
+    first, second = two
+    os.kill(first.process.identity.pid, signal.SIGTERM)
+    wait_until(lambda: second.leads, 4, otherwise=lambda: AssertionError("it waits for the Lease to run out"))
+    wait_until(lambda: not first.process.alive(), 10, otherwise=lambda: AssertionError("it does not end"))
+    log = first.process.log.read_text()
+    assert "told to end" in log
+    assert "Traceback" not in log
+
+
 def test_a_leader_that_was_silent_for_too_long_does_not_act_when_it_wakes(
     two: list[Operator], controlplane: ControlPlane
 ) -> None:

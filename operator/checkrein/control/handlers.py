@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import kopf
@@ -19,8 +20,10 @@ from checkrein.control import metrics
 from checkrein.control.cache import Key, version_of
 from checkrein.control.kinds import CHILD_SELECTOR, CHILDREN, WATCHED, Kind
 from checkrein.control.reconciler import Reconciler
-from checkrein.control.running import first_to_end, stops_on_signals
+from checkrein.control.running import cancelled, first_to_end
 
+Tell = Callable[..., object]
+"""Calls a function with arguments in the reconciler's thread, in order."""
 log = logging.getLogger("checkrein")
 # kopf would ask the system who runs it, and the user of a restricted pod has no name.
 IDENTITY: Any = "checkrein-operator"
@@ -71,24 +74,44 @@ class NoMemories(ResourceMemories):
         return await super().recall(raw_body, **{**options, "ephemeral": True})
 
 
-async def watch(reconciler: Reconciler, namespaces: Sequence[str], stop: asyncio.Event) -> None:
-    """Tell the reconciler what happens, until cancelled; in these namespaces or in all. A signal sets `stop`.
+async def watch(reconciler: Reconciler, namespaces: Sequence[str] = ()) -> None:
+    """Tell the reconciler what happens, until cancelled; in these namespaces or in all.
 
     What kopf takes for fatal (a version that has expired, an error within a stream, a kind that is not served) is not:
-    it lists and watches anew, and the cache, which never goes back, takes from that what is news.
+    it lists and watches anew, and the cache, which never goes back, takes from that what is news. It runs in a thread
+    with a loop of its own: when it ends it ends whatever runs beside it, and it takes the signals of the main thread.
     """
-    while True:
-        try:
-            await _watch_once(reconciler, namespaces, stop)
-        except Exception as error:  # noqa: BLE001 - kopf's, aiohttp's, and whatever a malformed answer leads to
-            log.warning("the watches begin anew: %s: %s", type(error).__name__, error)
-        await asyncio.sleep(AGAIN_SECONDS)
+    tell: Tell = asyncio.get_running_loop().call_soon_threadsafe
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=_serve, args=(loop,), name="watches", daemon=True).start()
+    try:
+        while True:
+            watching = asyncio.run_coroutine_threadsafe(_watch_once(reconciler, tell, namespaces), loop)
+            try:
+                await asyncio.wrap_future(watching)
+            except Exception as error:  # noqa: BLE001 - kopf's, aiohttp's, and whatever a malformed answer leads to
+                log.warning("the watches begin anew: %s: %s", type(error).__name__, error)
+            await asyncio.sleep(AGAIN_SECONDS)
+    finally:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_ended(), loop))
+        loop.call_soon_threadsafe(loop.stop)
 
 
-async def _watch_once(reconciler: Reconciler, namespaces: Sequence[str], stop: asyncio.Event) -> None:
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
+
+
+async def _ended() -> None:
+    """Returns once nothing else runs in this loop."""
+    await cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+async def _watch_once(reconciler: Reconciler, tell: Tell, namespaces: Sequence[str]) -> None:
     insights = Insights()
-    tasks = await kopf.spawn_tasks(
-        registry=registry(reconciler),
+    served = asyncio.create_task(_all_served(insights))
+    watching = kopf.operator(
+        registry=registry(reconciler, tell),
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,
@@ -97,8 +120,7 @@ async def _watch_once(reconciler: Reconciler, namespaces: Sequence[str], stop: a
         memories=NoMemories(),
         insights=insights,
     )
-    stops_on_signals(stop)
-    await first_to_end([*tasks, asyncio.create_task(_all_served(insights))])
+    await first_to_end([asyncio.create_task(watching), served])
 
 
 async def _all_served(insights: Insights) -> None:
@@ -122,7 +144,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.error_backoffs = _Patience()
     chosen.watching.server_timeout = WATCH_SECONDS
     chosen.watching.client_timeout = WATCH_SECONDS + REQUEST_SECONDS
-    chosen.process.ultimate_exiting_timeout = None  # else it kills the process ten minutes after the watches ended
+    chosen.process.ultimate_exiting_timeout = None  # else it kills its thread ten minutes after the watches ended
     chosen.persistence.progress_storage = _NoProgress()
     chosen.persistence.diffbase_storage = _NoDiffBase()
     for kind in CHILDREN:
@@ -130,12 +152,12 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
+def registry(reconciler: Reconciler, tell: Tell) -> kopf.OperatorRegistry:
     """Handlers that tell the reconciler what the watches show."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, id="login")(login)
     for kind in WATCHED:
-        _watch(made, kind, reconciler)
+        _watch(made, kind, reconciler, tell)
     return made
 
 
@@ -145,14 +167,14 @@ async def login(**arguments: Any) -> Any:
     return found or kopf.login_with_kubeconfig(**arguments)
 
 
-def _watch(made: kopf.OperatorRegistry, kind: Kind, reconciler: Reconciler) -> None:
+def _watch(made: kopf.OperatorRegistry, kind: Kind, reconciler: Reconciler, tell: Tell) -> None:
     async def on_event(event: Any, **_: Any) -> None:
         metrics.EVENTS.labels(kind.kind).inc()
         obj = dict(event["object"])
         meta = obj["metadata"]
         if event["type"] == "DELETED":
-            reconciler.lost(Key(kind.kind, meta.get("namespace", ""), meta["name"]), version_of(obj))
+            tell(reconciler.lost, Key(kind.kind, meta.get("namespace", ""), meta["name"]), version_of(obj))
         else:
-            reconciler.saw({**obj, "kind": kind.kind, "apiVersion": kind.api_version})
+            tell(reconciler.saw, {**obj, "kind": kind.kind, "apiVersion": kind.api_version})
 
     kopf.on.event(kind.group, kind.version, kind.plural, registry=made, id=kind.plural)(on_event)

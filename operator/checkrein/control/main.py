@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -33,7 +34,7 @@ from checkrein.control.reconciler import Reconciler, run
 from checkrein.control.requests import ReadProgress
 from checkrein.control.resource_metrics import Resources
 from checkrein.control.resync import resync, resync_forever
-from checkrein.control.running import cancelled, first_to_end, stops_on_signals
+from checkrein.control.running import cancelled, first_to_end
 from checkrein.control.settings import Settings, load
 from checkrein.control.stores import Stores
 from checkrein.control.world import World
@@ -57,6 +58,9 @@ def main() -> None:
     """Run until a signal or a fault that only a restart mends."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(
+        logging.ERROR
+    )  # that signals are not its own is as it should be
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load()
@@ -68,7 +72,8 @@ def main() -> None:
 async def _operate(settings: Settings) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "store"))
     stop = asyncio.Event()
-    stops_on_signals(stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         config.load_incluster_config()  # type: ignore[no-untyped-call]
     except config.ConfigException:
@@ -82,7 +87,7 @@ async def _operate(settings: Settings) -> None:
 
         # Alive from the start: while it waits for the API server, the kubelet must not take it for dead.
         tasks = [
-            asyncio.create_task(_live(api, http, settings, definitions, filled, resources, stop)),
+            asyncio.create_task(_live(api, http, settings, definitions, filled, resources)),
             asyncio.create_task(server.serve(missing, resources.exposition, port)),
             asyncio.create_task(_told(stop)),
         ]
@@ -101,7 +106,6 @@ async def _live(
     definitions: Definitions,
     filled: asyncio.Event,
     resources: Resources,
-    stop: asyncio.Event,
 ) -> None:
     """Work whenever the CRDs fit, each time from the start: what was seen under other ones counts for nothing."""
     name = await _cluster_name(Cluster(api))
@@ -118,7 +122,7 @@ async def _live(
         resources.follow(scope.cache, partial(_tells, leader))
         reconciler = Reconciler(scope, _queue(scope.cache), cluster, world)
         log.info("operator of cluster %s", name)
-        watching = asyncio.create_task(handlers.watch(reconciler, settings.watch_namespaces, stop))
+        watching = asyncio.create_task(handlers.watch(reconciler, settings.watch_namespaces))
         work = asyncio.create_task(_work(reconciler, scope, cluster, settings, filled, leader))
         try:
             await first_to_end([work, asyncio.create_task(definitions.unfit())])

@@ -1,18 +1,10 @@
-"""How tasks run beside each other, and how the process is told to end."""
+"""How tasks run beside each other, and end."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Iterable
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def stops_on_signals(stop: asyncio.Event) -> None:
-    """A signal sets the event, whoever listened to signals before."""
-    for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+from typing import Any
 
 
 async def first_to_end(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -26,7 +18,7 @@ async def first_to_end(tasks: Iterable[asyncio.Task[None]]) -> None:
         task.result()
 
 
-async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Returns once all of them have ended."""
     tasks = list(tasks)
     for task in tasks:

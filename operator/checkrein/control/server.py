@@ -23,12 +23,7 @@ def app(missing: Callable[[], str], more: Callable[[], bytes] = bytes) -> Callab
         if scope["type"] != "http":
             return
         # In a thread: of thousands of objects it takes a while, and the watches must go on.
-        answer = asyncio.get_running_loop().run_in_executor(None, _answer, scope["path"], missing, more)
-        try:
-            status, kind, body = await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            # kopf, when it ends, cancels every task that began after it, and takes a request for one of its own.
-            status, kind, body = await answer
+        status, kind, body = await asyncio.to_thread(_answer, scope["path"], missing, more)
         headers = [(b"content-type", kind.encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
