@@ -30,7 +30,7 @@ class Api:
 
     def __init__(self) -> None:
         self.jobs: list[Raw] = []
-        self.says: list[bytes] = []  # to their first watch
+        self.says: list[bytes | None] = []  # to their watches, the last one first; None: nothing at all
         self.refuses = {"list": 0, "watch": 0}  # status
         self.hides = False  # from discovery
         self.over = asyncio.Event()
@@ -73,9 +73,9 @@ class Api:
             return refusal
         stream = web.StreamResponse()
         await stream.prepare(request)
-        if request.path == KIND.path() and self.says:
+        if request.path == KIND.path() and self.says and (line := self.says.pop()) is not None:
             self.jobs = [JOB]  # only another list tells of it
-            await stream.write(self.says.pop() + b"\n")
+            await stream.write(line + b"\n")
         await self.over.wait()
         return stream
 
@@ -145,6 +145,15 @@ async def test_the_watches_begin_anew(api: Api, told: Told, wrong: Raw) -> None:
     for name, value in wrong.items():
         setattr(api, name, value)
     assert await asyncio.wait_for(told.news.get(), SECONDS) == ("saw", KEY, 7)
+
+
+async def test_a_silent_watch_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "SILENT_SECONDS", 0.5)
+    api.says = [event("ADDED", JOB), None]
+    reconciler: Any = Told()
+    watching = asyncio.create_task(handlers.watch(reconciler))
+    assert await asyncio.wait_for(reconciler.news.get(), SECONDS) == ("saw", KEY, 7)
+    await cancelled([watching])
 
 
 async def test_an_end_is_told_with_its_version(api: Api, told: Told) -> None:

@@ -30,7 +30,9 @@ IDENTITY: Any = "checkrein-operator"
 AGAIN_SECONDS = 1.0
 REQUEST_SECONDS, CONNECT_SECONDS = 30, 10
 WATCH_SECONDS = 300
-"""Then a watch goes on at whichever API server answers. A silent one is given up sooner (kopf: 70 s without a word)."""
+"""Then a watch goes on at whichever API server answers."""
+SILENT_SECONDS = 70
+"""An API server sends a bookmark in each minute: a watch without a word for so long is dead."""
 WORKER_SECONDS = 0.2
 """kopf's task for an object lives on for so long after an event, with the whole object; a list makes thousands."""
 
@@ -142,6 +144,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.request_timeout = REQUEST_SECONDS
     chosen.networking.connect_timeout = CONNECT_SECONDS
     chosen.networking.error_backoffs = _Patience()
+    chosen.watching.inactivity_timeout = SILENT_SECONDS
     chosen.watching.server_timeout = WATCH_SECONDS
     chosen.watching.client_timeout = WATCH_SECONDS + REQUEST_SECONDS
     chosen.process.ultimate_exiting_timeout = None  # else it kills its thread ten minutes after the watches ended
