@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from checkrein.store.errors import StoreError
 BUCKETS = {"policiesBucket": "policies", "runsBucket": "runs", "decisionsBucket": "decisions"}
 IMAGES = {"trainer": "registry.example/checkrein/trainer:1", "agent": "registry.example/checkrein/agent:1"}
 FIRST = 216  # the second number of addresses here; lower ones are other stand-ins'
-QUICK = {"resyncSeconds": 1, "progressSeconds": 0.2, "verifySeconds": 60}
+QUICK = {"resyncSeconds": 2, "progressSeconds": 0.2, "verifySeconds": 60}
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,14 @@ class Pods(Standin):
 
     def _serve(self, port: int, answer: Callable[[], Model], path: str) -> str:
         while True:
-            address = (
-                f"127.{FIRST + secrets.randbelow(255 - FIRST)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
-            )
-            with suppress(OSError):  # another one's, of those that play at once
+            third, fourth = secrets.randbelow(256), 1 + secrets.randbelow(254)
+            address = f"127.{FIRST + secrets.randbelow(255 - FIRST)}.{third}.{fourth}"
+            try:
                 self.programs.serve(address, port, partial(_page, address, path, answer))
                 return address
+            except OSError as error:  # another one's, of those that play at once
+                if error.errno != errno.EADDRINUSE:
+                    raise
 
     def _agent_report(self, replicas: Raw) -> AgentReport:
         """As a replica does, it keeps what it has loaded, and says what it cannot load."""

@@ -48,7 +48,8 @@ def _crashed(world: World, faultless: dict[str, Outcome], trials: Sequence[Trial
     for turn in range(TURNS):
         played = _played(world, faultless, trials, f"write-points-{turn}")
         outcomes += played
-        trials = [replace(o.trial, name=f"{o.trial.name}-again") for o in played if o.starts == 1 and not o.problems]
+        missed = {o.trial.name for o in played if o.starts == 1 and not o.problems}
+        trials = [replace(trial, name=f"{trial.name}-again") for trial in trials if trial.name in missed]
     return outcomes, [repr(trial.faults) for trial in trials]
 
 

@@ -1,40 +1,14 @@
-"""The oracle finds what is wrong: a broken operator, and histories that must never be."""
+"""The oracle finds what must never have been in a history of writes."""
 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
 from multidict import CIMultiDict
 from tests.faults.oracle import differences, violations
-from tests.faults.points import Point
 from tests.faults.proxy import Answer, Call, Exchange
-from tests.faults.scenes import World
-from tests.faults.trials import Outcome, Trial, play
-
-from checkrein.store import reservations
-
-PUT_NUMBER = "store PUT policies/versions/cartpole/1"
-
-
-def forgets_its_numbers() -> None:
-    """A version's number belongs to the process that reserved it: after a crash, to nobody."""
-    reserve = reservations.reserve_version
-
-    def reserved(store: Any, cluster: str, namespace: str, policy: str, owner: str) -> int:
-        return reserve(store, cluster, namespace, policy, f"{owner}-{os.getpid()}")
-
-    reservations.reserve_version = reserved
-
-
-def test_an_operator_that_loses_a_number_in_a_crash_is_found(world: World, faultless: dict[str, Outcome]) -> None:
-    wanted, point = faultless["suspended"].state, Point(PUT_NUMBER, 0)
-    sound = play(world, Trial("sound", "suspended", [point.killed("after")]), wanted)
-    broken = play(world, Trial("broken", "suspended", [point.killed("after")], 10, forgets_its_numbers), wanted)
-    assert (sound.problems, sound.starts, broken.starts) == ([], 2, 2)
-    assert any(problem.startswith("versions: ") for problem in broken.problems)
 
 
 def wrote(method: str, obj: dict[str, Any], status: int = 200) -> Exchange:

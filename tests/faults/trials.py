@@ -20,7 +20,7 @@ from tests.faults.scenes import Scene, World
 
 Raw = dict[str, Any]
 SHOWN = 8
-STEADY_SECONDS = 1.5
+STEADY_SECONDS = 2.6
 """For so long the end must stay as it is: in that time all is compared with a list once."""
 
 
