@@ -38,7 +38,6 @@ VERIFIED_OBSERVATIONS = 500
 PATIENCE_SECONDS = 3600.0  # with a store that is away: what was trained is worth more than a waiting pod
 
 T = TypeVar("T")
-PARTING_SECONDS, LAST_WORDS_SECONDS = 20.0, 4.0  # for trackers to take the last of it; where the pod must end
 GRACE_SECONDS = 20.0
 """Of the 30 s between SIGTERM and SIGKILL (checkrein.control.workloads.jobs); the rest is for upload and report."""
 
@@ -76,7 +75,7 @@ def train(task: TrainingTask) -> TrainingReport:
         except StoreError as error:
             failure = told_of(error)
         checkpoints.wait()
-        part(relays, trained=failure is None, seconds=LAST_WORDS_SECONDS if stop.requested else PARTING_SECONDS)
+        part(relays, trained=failure is None, hurried=stop.requested)
     return TrainingReport(failure=failure, manifest=manifest, progress=meter.read(), checkpoint=checkpoints.newest)
 
 

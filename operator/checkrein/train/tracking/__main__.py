@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from checkrein.api.tasks import TASK_VARIABLE, TrainingTask
 from checkrein.train.tracking.follow import Inbox, Point, Tracker, follow
 
-NICE = 10  # training goes first
+NICE = 5  # training goes first
 
 
 class Late:

@@ -59,9 +59,9 @@ class MLflow:
         else:
             made = self._client.create_run(experiment, tags={UID: self._run.uid}, run_name=self._run.name)
             known = made.info.run_id
-        tags = [RunTag(key, value) for key, value in self._run.origin.items()]
-        settings = [Param(key, value) for key, value in self._run.settings.items()]
-        self._client.log_batch(known, tags=tags, params=settings)
+            # Once: MLflow refuses to change any, and they are not to be changed.
+            self._client.log_batch(known, params=[Param(key, value) for key, value in self._run.settings.items()])
+        self._client.log_batch(known, tags=[RunTag(key, value) for key, value in self._run.origin.items()])
         self._id = known
         return known
 
