@@ -16,21 +16,13 @@ Raw = dict[str, Any]
 # When, where and by which try something came about: the same end is reached at another time.
 PASSING = frozenset(
     {"lastTransitionTime", "time", "since", "began", "scoredAt", "idleSince", "idleSeconds", "pausingSince"}
-    | {
-        "progress",
-        "checkpoint",
-        "startTime",
-        "completionTime",
-        "seed",
-        "streams",
-        "observedGeneration",
-        "generation",
-        "versionId",
-    }
+    | {"progress", "checkpoint", "startTime", "completionTime", "seed", "streams"}
+    | {"observedGeneration", "generation", "versionId"}
 )
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 ADDRESS = re.compile(r"127\.\d+\.\d+\.\d+(:\d+)?")
+RUNNING = re.compile(r"\d+ of \d+ running replicas")  # how many ran at that moment
 
 
 def state(scene: Scene) -> Raw:
@@ -53,7 +45,7 @@ def state(scene: Scene) -> Raw:
 
 def _lasting(obj: Raw, namespace: str) -> Raw:
     text = json.dumps({"spec": obj["spec"], "status": obj.get("status", {})}).replace(namespace, "NAMESPACE")
-    for pattern, word in ((UID, "UID"), (TIME, "TIME"), (ADDRESS, "ADDRESS")):
+    for pattern, word in ((UID, "UID"), (TIME, "TIME"), (ADDRESS, "ADDRESS"), (RUNNING, "RUNNING")):
         text = pattern.sub(word, text)
     whole: Raw = json.loads(text)
     conditions = whole["status"].pop("conditions", [])
