@@ -20,7 +20,6 @@ from checkrein.control import metrics
 from checkrein.control.cache import Key, version_of
 from checkrein.control.kinds import CHILD_SELECTOR, CHILDREN, WATCHED, Kind
 from checkrein.control.reconciler import Reconciler
-from checkrein.control.running import cancelled, first_to_end
 
 Tell = Callable[..., object]
 """Calls a function with arguments in the reconciler's thread, in order."""
@@ -28,6 +27,7 @@ log = logging.getLogger("checkrein")
 # kopf would ask the system who runs it, and the user of a restricted pod has no name.
 IDENTITY: Any = "checkrein-operator"
 AGAIN_SECONDS = 1.0
+CANCELLATIONS = 5
 REQUEST_SECONDS, CONNECT_SECONDS = 30, 10
 WATCH_SECONDS = 300
 """Then a watch goes on at whichever API server answers."""
@@ -84,18 +84,20 @@ async def watch(reconciler: Reconciler, namespaces: Sequence[str] = ()) -> None:
     with a loop of its own: when it ends it ends whatever runs beside it, and it takes the signals of the main thread.
     """
     tell: Tell = asyncio.get_running_loop().call_soon_threadsafe
-    loop = asyncio.new_event_loop()
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
     threading.Thread(target=_serve, args=(loop,), name="watches", daemon=True).start()
     try:
         while True:
-            watching = asyncio.run_coroutine_threadsafe(_watch_once(reconciler, tell, namespaces), loop)
+            again = asyncio.run_coroutine_threadsafe(_watch_once(reconciler, tell, namespaces, stop), loop)
+            over = asyncio.wrap_future(again)
             try:
-                await asyncio.wrap_future(watching)
+                await asyncio.shield(over)
             except Exception as error:  # noqa: BLE001 - kopf's, aiohttp's, and whatever a malformed answer leads to
                 log.warning("the watches begin anew: %s: %s", type(error).__name__, error)
             await asyncio.sleep(AGAIN_SECONDS)
     finally:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_ended(), loop))
+        loop.call_soon_threadsafe(stop.set)
+        await asyncio.wait([over])
         loop.call_soon_threadsafe(loop.stop)
 
 
@@ -104,15 +106,10 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
-async def _ended() -> None:
-    """Returns once nothing else runs in this loop."""
-    await cancelled(asyncio.all_tasks() - {asyncio.current_task()})
-
-
-async def _watch_once(reconciler: Reconciler, tell: Tell, namespaces: Sequence[str]) -> None:
+async def _watch_once(reconciler: Reconciler, tell: Tell, namespaces: Sequence[str], stop: asyncio.Event) -> None:
+    """Returns once `stop` is set. Raises whatever ends one of kopf's tasks."""
     insights = Insights()
-    served = asyncio.create_task(_all_served(insights))
-    watching = kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=registry(reconciler, tell),
         settings=settings(),
         standalone=True,
@@ -122,7 +119,22 @@ async def _watch_once(reconciler: Reconciler, tell: Tell, namespaces: Sequence[s
         memories=NoMemories(),
         insights=insights,
     )
-    await first_to_end([asyncio.create_task(watching), served])
+    own = [asyncio.create_task(_all_served(insights)), asyncio.create_task(stop.wait())]
+    done, _ = await asyncio.wait([*tasks, *own], return_when=asyncio.FIRST_COMPLETED)
+    await _all_end()
+    for task in done:
+        task.result()
+
+
+async def _all_end() -> None:
+    """Ends all other tasks of this loop. kopf's own way to end waits for watches that wait for a session it has closed,
+    and some of its tasks swallow a cancellation."""
+    for _ in range(CANCELLATIONS):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if not others or not (await asyncio.wait(others, timeout=1))[1]:
+            return
 
 
 async def _all_served(insights: Insights) -> None:
