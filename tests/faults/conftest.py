@@ -50,6 +50,7 @@ def faultless(world: World) -> dict[str, Outcome]:
     """Each scenario without faults."""
     trials = [Trial(f"faultless-{name}", name) for name in SCENARIOS]
     outcomes = list(play_all(world, trials, {}, JOBS))
-    assert told(outcomes) == ""
+    wrong = told(outcomes)
+    assert not wrong, wrong
     ended = {o.trial.scenario: o for o in outcomes}
     return {name: ended[name] for name in SCENARIOS}

@@ -43,6 +43,12 @@ def state(scene: Scene) -> Raw:
     return found
 
 
+def is_whole(state: Raw) -> bool:
+    """Whether the store has every entry of a history: it may be told half a minute later."""
+    agents = (obj for name, obj in state.items() if name.startswith("AgentDeployment/"))
+    return all(entry.get("stored") for agent in agents for entry in agent["status"].get("history", ()))
+
+
 def _lasting(obj: Raw, namespace: str) -> Raw:
     text = json.dumps({"spec": obj["spec"], "status": obj.get("status", {})}).replace(namespace, "NAMESPACE")
     for pattern, word in ((UID, "UID"), (TIME, "TIME"), (ADDRESS, "ADDRESS"), (RUNNING, "RUNNING")):

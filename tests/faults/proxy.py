@@ -132,6 +132,7 @@ class Proxy:
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
+        self._underway: set[asyncio.Task[Answer]] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
         self._thread.start()
@@ -163,6 +164,9 @@ class Proxy:
             self._ready.set()
             await self._over.wait()
             await runner.cleanup()
+            for task in self._underway:
+                task.cancel()
+            await asyncio.gather(*self._underway, return_exceptions=True)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
@@ -171,7 +175,7 @@ class Proxy:
             refused = next(filter(None, (fault.opening(call) for fault in self.faults)), None) if call.watches else None
             if call.watches and refused is None:
                 return await self._watch(request, call)
-            answer = refused or await self._answer(call)
+            answer = refused or await self._to_its_end(call)
         except (Cut, aiohttp.ClientError):
             if request.transport:
                 request.transport.abort()
@@ -180,6 +184,18 @@ class Proxy:
         if call.method != "HEAD":
             kept.popall("Content-Length", None)
         return web.Response(status=answer.status, headers=kept, body=answer.body or None)
+
+    async def _to_its_end(self, call: Call) -> Answer:
+        """What was sent arrives, and counts, though whoever sent it is gone."""
+        task = asyncio.create_task(self._answer(call))
+        self._underway.add(task)
+        task.add_done_callback(self._over_with)
+        return await asyncio.shield(task)
+
+    def _over_with(self, task: asyncio.Task[Answer]) -> None:
+        self._underway.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to hear of it
 
     async def _answer(self, call: Call) -> Answer:
         forward: Forward = self._send

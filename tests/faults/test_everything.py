@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from tests.bench import report
 from tests.cluster.cache import REPOSITORY
+from tests.cluster.steps import say
 from tests.faults.conftest import JOBS
 from tests.faults.scenes import World
 from tests.faults.trials import Outcome, Trial, crashes, planned, play_all
@@ -61,4 +62,6 @@ def _played(world: World, faultless: dict[str, Outcome], trials: Sequence[Trial]
         for outcome in play_all(world, trials, faultless, JOBS):
             outcomes.append(outcome)
             told.write(json.dumps(outcome.dump()) + "\n")
+            if len(outcomes) % 50 == 0:
+                say(f"{name}: {len(outcomes)} of {len(trials)}, {sum(bool(o.problems) for o in outcomes)} wrong")
     return outcomes

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.cluster.steps import ClusterError
 from tests.faults.operators import CONTEXT, die_with_parent
-from tests.faults.oracle import differences, state, violations
+from tests.faults.oracle import differences, is_whole, state, violations
 from tests.faults.plans import plan
 from tests.faults.points import Point, is_point, label, points
 from tests.faults.proxy import Fault
@@ -103,7 +103,7 @@ def play(world: World, trial: Trial, wanted: Raw | None = None) -> Outcome:
 def _stays(scene: Scene) -> bool:
     before = state(scene)
     time.sleep(STEADY_SECONDS)
-    return state(scene) == before
+    return state(scene) == before and is_whole(before)
 
 
 def play_all(world: World, trials: Iterable[Trial], faultless: Mapping[str, Outcome], jobs: int) -> Iterator[Outcome]:
