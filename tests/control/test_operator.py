@@ -98,6 +98,10 @@ def _every_write_is_of_our_own_kind(controlplane: ControlPlane, namespace: str) 
 
 
 def _events_tell_the_story(standin: Standin, namespace: str) -> None:
+    def reasons() -> set[str]:
+        return {e["reason"] for e in standin.all("Event", namespace)}
+
+    standin.until(lambda: {"Complete", "Deciding"} <= reasons(), "Events follow the status")
     told = sorted(standin.all("Event", namespace), key=lambda e: str(e["eventTime"]))
     about = {kind.kind: [e["reason"] for e in told if e["regarding"]["kind"] == kind.kind] for kind in OWN}
     assert about["RLEnvironment"] == ["Probing", "Probed"]
