@@ -61,7 +61,8 @@ def empty(swept: None) -> Iterator[Release]:
 
 
 UNKNOWN_BEFORE = {
-    "TrainingJob": ("spec.suspend",),
+    "TrainingJob": ("spec.suspend", "spec.tracking"),
+    "PolicyVersion": ("spec.recording",),
     "AgentDeployment": ("spec.strategy.watch.errors", "spec.strategy.watch.cost"),
 }
 """Fields that the packaged version before does not serve."""
@@ -77,12 +78,15 @@ def people(release: Release, namespace: str) -> list[Raw]:
     """One of each kind, as people and, for PolicyVersions, the operator make them."""
     release.plane.kubectl.established()
     release.plane.kubectl("create", "namespace", namespace)
-    agents = agent()
-    for field in UNKNOWN_BEFORE["AgentDeployment"]:
-        agents = changed(agents, field, MISSING)
-    job = changed(training(), UNKNOWN_BEFORE["TrainingJob"][0], MISSING)
-    wanted = (environment(), job, policy_version(), changed(agents, "spec.override", MISSING))
-    return [release.server.create(changed(obj, "metadata.namespace", namespace)) for obj in wanted]
+    wanted = (environment(), training(), policy_version(), changed(agent(), "spec.override", MISSING))
+    return [release.server.create(changed(known(obj), "metadata.namespace", namespace)) for obj in wanted]
+
+
+def known(obj: Raw) -> Raw:
+    """Without what the version before does not know."""
+    for field in UNKNOWN_BEFORE.get(obj["kind"], ()):
+        obj = changed(obj, field, MISSING)
+    return obj
 
 
 def unchanged(release: Release, made: list[Raw]) -> bool:
