@@ -9,7 +9,7 @@ JOBS ?= 2
 PLANS ?= 1000
 .DEFAULT_GOAL := help
 
-.PHONY: help venv docs generate verify check test-unit test test-mutations test-faults images cluster-up cluster-down demo demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
+.PHONY: help venv docs generate verify check test-unit test test-mutations test-faults test-outages images cluster-up cluster-down demo demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ test-mutations: venv ## Try all mutations of the samples on a running system
 
 test-faults: venv ## Play scenarios under 1,000 plans of faults, and kill the operator at each of its writes (PLANS=1000)
 	CHECKREIN_FAULT_PLANS=$(PLANS) OMP_NUM_THREADS=1 $(BIN)/pytest -s tests/faults/test_everything.py
+
+test-outages: venv ## Leave the store and the API server away for ten real minutes
+	CHECKREIN_OUTAGE_SECONDS=600 $(BIN)/pytest -n 4 --no-loadscope-reorder --timeout 1500 -m outage
 
 images: venv ## Build the images of this checkout
 	$(BIN)/python -m tests.cluster images

@@ -27,6 +27,7 @@ from tests.agent.test_reins import OPEN, Deployed, deployed, records
 from tests.bench.load import Target
 from tests.bench.log_agent import Player, life
 from tests.cluster.minio import Minio
+from tests.cluster.outage import Outage
 from tests.cluster.processes import State, tail
 from tests.cluster.steps import ClusterError, wait_until
 
@@ -159,6 +160,7 @@ def own_store(swept: None) -> Iterator[Library]:
         state.remove()
 
 
+@pytest.mark.outage
 def test_a_store_that_is_away_holds_up_neither_decisions_nor_exploration(
     deploy: Deploy, own_store: Library, tmp_path: Path
 ) -> None:
@@ -168,7 +170,7 @@ def test_a_store_that_is_away_holds_up_neither_decisions_nor_exploration(
     replica.wait_acting("cartpole-1")
     answers = [replica.act()]
     own_store.minio.stop()
-    lags = []
+    outage, lags = Outage(), []
     for _ in range(3):
         answers += [replica.act() for _ in range(20)]
         lags.append(metric(replica, 'log_lag_records{place="store"}'))
@@ -178,6 +180,7 @@ def test_a_store_that_is_away_holds_up_neither_decisions_nor_exploration(
     assert lags == sorted(set(lags))
     assert lags[0] >= 20
     answers += [replica.act() for _ in range(20)]
+    outage.last(lambda: answers.append(replica.act()))
     assert all(answer["explored"] for answer in answers)
     on_disk = {r["decision"] for r in records(replica) if r["kind"] == "decision"}
     assert {answer["decision"] for answer in answers[1:]} <= on_disk

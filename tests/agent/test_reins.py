@@ -15,6 +15,7 @@ from tests.agent.conftest import StartReplica
 from tests.agent.installation import NAME, Deployment, Library
 from tests.agent.proxy import Proxy
 from tests.agent.replica import OBSERVATION, Replica
+from tests.cluster.outage import Outage
 from tests.cluster.processes import tail
 from tests.cluster.steps import ClusterError, wait_until
 
@@ -313,6 +314,7 @@ def test_outcomes_are_taken_from_reporters_only_and_kept(deployed: Deployed) -> 
     assert logged(replica, kind="outcome", decision=decision)["reward"] == 3.5
 
 
+@pytest.mark.outage
 def test_the_last_word_stays_and_an_override_still_ends_while_the_api_server_is_away(
     deploy: Deploy, library: Library, start: StartReplica
 ) -> None:
@@ -325,8 +327,10 @@ def test_the_last_word_stays_and_an_override_still_ends_while_the_api_server_is_
     deployment.set_spec(OPEN | override("Action", action=[1], until=until(8)))
     answers(replica, {"action": 1})
     proxy.cut()
+    outage = Outage()
     assert replica.act()["action"] == 1
     answers(replica, {"action": 0, "regime": "Policy"})
+    outage.last(lambda: answers(replica, {"action": 0, "regime": "Policy"}))
     assert "watch interrupted, the last word stays" in replica.process.log.read_text()
 
 

@@ -1,6 +1,6 @@
 """What the operator needs is away, wrong or full: it says so, and goes on by itself; nothing is done twice.
 
-An outage of minutes is played in seconds: nothing that is tried here again depends on how long it lasted.
+An outage of minutes is played in seconds, unless real ones are asked for (`make test-outages`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 from tests.agent.proxy import Proxy
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.minio import Minio
+from tests.cluster.outage import Outage
 from tests.cluster.pki import Authority
 from tests.cluster.processes import State
 from tests.cluster.steps import ClusterError, wait_until
@@ -79,12 +80,14 @@ def logged(operator: Operator, words: str) -> bool:
     return words in operator.process.log.read_text()
 
 
+@pytest.mark.outage
 def test_an_api_server_that_is_away_costs_nothing(
     standin: Standin, play: Play, namespace: str, operator: Operator, way: Proxy
 ) -> None:
     """The trainer goes on and ends meanwhile; the operator waits, or is started again and then waits."""
     trains(standin, play, namespace)
     way.cut()
+    outage = Outage()
     try:
         wait_until(lambda: logged(operator, "Unreachable"), 60, otherwise=lambda: ClusterError("unnoticed"))
         play.hold = {"evaluator"}
@@ -93,6 +96,7 @@ def test_an_api_server_that_is_away_costs_nothing(
         operator.launch()
         waits = "waiting for the API server"
         wait_until(lambda: logged(operator, waits), 60, otherwise=lambda: ClusterError("it does not wait"))
+        outage.last()
         assert (operator.get("/livez")[0], operator.get("/readyz")[0]) == (200, 503)
     finally:
         way.open()

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.cluster.minio import Minio
+from tests.cluster.outage import Outage
 from tests.cluster.processes import State, free_port
 from tests.cluster.steps import ClusterError, wait_until
 from tests.train.conftest import Job, Running, environment, job_spec, start
@@ -103,12 +104,14 @@ class Trainer:
         return said.failure.message
 
 
+@pytest.mark.outage
 def test_a_store_that_stops_while_a_policy_is_trained_costs_no_attempt(own: Minio, tmp_path: Any) -> None:
     """Checkpoints are lost, training goes on to its end, the export waits, and nothing was trained twice."""
     job = job_at(own, tmp_path, STEPS)
     trainer = Trainer(job)
     trainer.running.read_until("checkpoint of step 2048")
     own.stop()
+    outage = Outage()
     try:
         trainer.running.read_until("is lost, training goes on")
         assert "cannot write s3://runs/" in trainer.until_told("StoreUnavailable")
@@ -117,6 +120,7 @@ def test_a_store_that_stops_while_a_policy_is_trained_costs_no_attempt(own: Mini
         assert said is not None
         assert said.progress.percent == 100
         assert said.failure is not None
+        outage.last()
     finally:
         own.start()
     ended = trainer.running.end()
