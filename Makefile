@@ -9,7 +9,7 @@ JOBS ?= 2
 PLANS ?= 1000
 .DEFAULT_GOAL := help
 
-.PHONY: help venv docs generate verify check test-unit test test-mutations test-faults test-outages images cluster-up cluster-down demo demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
+.PHONY: help venv docs generate verify check test-unit test test-mutations test-faults test-outages images cluster-up cluster-down demo demo-pictures demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-log: venv ## Measure the decision log, and kill its writer, then a replica
 
 demo: venv ## Show the whole story on a local cluster
 	$(BIN)/python -m tests.demo
+
+demo-pictures: venv ## The demo, and its dashboards' data in build/pictures
+	$(BIN)/python -m tests.demo --pictures build/pictures
 
 demo-down: venv ## Take the demo's cluster down
 	$(BIN)/python -m tests.demo down

@@ -1,14 +1,16 @@
-"""`python -m tests.demo` tells the story, `python -m tests.demo down` takes everything down again."""
+"""`python -m tests.demo` tells the story, `--pictures FOLDER` draws what dashboards show of it, `down` ends it all."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from tests.cluster import kind, node
 from tests.cluster.cluster import Cluster, external
 from tests.cluster.install import install
 from tests.cluster.steps import ClusterError
 from tests.demo import audit, reins, rollouts, story
+from tests.demo.watched import watched
 
 NODE = "demo"
 
@@ -16,16 +18,19 @@ NODE = "demo"
 def main() -> None:
     """The command line."""
     try:
-        if sys.argv[1:] == ["down"]:
-            (kind if kind.chosen() else node).down(NODE)
-        else:
-            tell()
+        match sys.argv[1:]:
+            case ["down"]:
+                (kind if kind.chosen() else node).down(NODE)
+            case ["--pictures", folder]:
+                tell(Path(folder))
+            case _:
+                tell()
     except ClusterError as error:
         sys.exit(f"\nThe demo stopped: {error}")
 
 
-def tell() -> None:
-    """The whole story."""
+def tell(pictures: Path | None = None) -> None:
+    """The whole story. `pictures`: where the dashboards' data of it are drawn, if at all."""
     phases = story.Phases()
     with phases.phase("A Kubernetes with Checkrein's images"):
         cluster = bring_up()
@@ -33,6 +38,14 @@ def tell() -> None:
     story.leave_kubectl(kubectl)
     with phases.phase("Installing MinIO and Checkrein"):
         install(kubectl, cluster.images)
+    with watched(kubectl, pictures):
+        _story(cluster, phases)
+    print(f"\n== Done\n{phases.summary()}")
+    print(story.NEXT)
+
+
+def _story(cluster: Cluster, phases: story.Phases) -> None:
+    kubectl = cluster.kubectl
     with phases.phase("An environment is probed"):
         story.environment(kubectl)
     with phases.phase("A first policy is trained, evaluated, judged and stored"):
@@ -60,8 +73,6 @@ def tell() -> None:
         reins.overrides(kubectl, second)
     with phases.phase("Every decision is in the log, and the log can be proved"):
         audit.verified(kubectl)
-    print(f"\n== Done\n{phases.summary()}")
-    print(story.NEXT)
 
 
 def bring_up() -> Cluster:

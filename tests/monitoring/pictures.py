@@ -1,7 +1,6 @@
 """Draws the dashboards' data, for people who have no Grafana at hand.
 
-`python -m tests.monitoring.pictures FOLDER [PROMETHEUS]`: of a Prometheus that runs, its last five minutes; without
-one, of the story that the tests tell.
+`python -m tests.monitoring.pictures FOLDER`: of the story that the tests tell; of the demo: `make demo-pictures`.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ import math
 import re
 import sys
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +20,34 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.minio import Minio
 from tests.cluster.processes import State
 from tests.monitoring import boards
-from tests.monitoring.prometheus import Prometheus, Series
+from tests.monitoring.prometheus import Series
 from tests.monitoring.story import Watched, variables, watch
 
 mpl.use("Agg")
-ROWS_SHOWN, SECONDS = 10, 300
+PICTURES = REPOSITORY / "build" / "pictures"
+ROWS_SHOWN = 10
 COLUMNS, LINE = 24, 0.32  # Grafana's grid: a panel of height 8 becomes 8 * LINE inches high
 CODE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
-def draw(watched: Watched, folder: Path) -> list[Path]:
+Choose = Callable[[str], Mapping[str, str]]
+"""What the variables of a dashboard stand for."""
+
+
+def draw(watched: Watched, folder: Path, choose: Choose = variables) -> list[Path]:
     """One picture for each dashboard."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [_draw(watched, file, folder / f"{file.stem}.png") for file in boards.FILES]
+    return [_draw(watched, file, folder / f"{file.stem}.png", choose) for file in boards.FILES]
 
 
-def _draw(watched: Watched, file: Path, target: Path) -> Path:
+def _draw(watched: Watched, file: Path, target: Path, choose: Choose) -> Path:
     board = boards.load(file)
     placed = [panel for panel in board["panels"] if panel["type"] != "row"]
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in placed)
     figure = plt.figure(figsize=(18, height * LINE + 0.6))
     figure.suptitle(board["title"], fontsize=14)
     for panel in placed:
-        _panel(watched, figure, panel, variables(file.stem), height)
+        _panel(watched, figure, panel, choose(file.stem), height)
     figure.savefig(target, dpi=70)
     plt.close(figure)
     return target
@@ -112,12 +115,7 @@ def _short(value: float) -> str:
 
 def main(arguments: list[str]) -> None:
     """Draw, and say where."""
-    folder = Path(arguments[0]) if arguments else REPOSITORY / "build" / "pictures"
-    if len(arguments) > 1:
-        drawn = draw(Watched(Prometheus.at(arguments[1]), time.time() - SECONDS, time.time()), folder)
-    else:
-        drawn = _of_the_story(folder)
-    print("\n".join(map(str, drawn)))
+    print("\n".join(map(str, _of_the_story(Path(arguments[0]) if arguments else PICTURES))))
 
 
 def _of_the_story(folder: Path) -> list[Path]:

@@ -20,7 +20,11 @@ from tests.cluster.cache import folder, locked
 from tests.cluster.processes import State, free_port, run
 from tests.cluster.steps import ClusterError, step
 
+Raw = dict[str, Any]
 PACKAGE = "prometheus"
+COMPONENTS = "operator|agent|trainer"
+PORTS = "http|management|progress"
+"""Of operators, agents and trainers, in this order: where their metrics are."""
 
 
 def program(name: str) -> Path:
@@ -64,18 +68,41 @@ class Series:
     values: list[tuple[float, float]] = field(default_factory=list)
 
 
+def fixed(targets: Sequence[Target]) -> Raw:
+    """A scrape configuration of targets that are known."""
+    jobs = [{"targets": [target.address], "labels": dict(target.labels)} for target in targets]
+    return {"static_configs": jobs}
+
+
+def pods(kubeconfig: Path) -> Raw:
+    """One of a cluster's pods, as the chart's monitors have it. Their addresses must be within reach."""
+    pod = "__meta_kubernetes_pod"
+    taken = (
+        ("namespace", "__meta_kubernetes_namespace"),
+        ("pod", f"{pod}_name"),
+        ("name", f"{pod}_label_checkrein_dev_name"),
+        ("checkrein_dev_kind", f"{pod}_label_checkrein_dev_kind"),
+    )
+    relabel: list[Raw] = [
+        {"action": "keep", "source_labels": [f"{pod}_label_app_kubernetes_io_component"], "regex": COMPONENTS},
+        {"action": "keep", "source_labels": [f"{pod}_container_port_name"], "regex": PORTS},
+        *({"source_labels": [source], "target_label": label} for label, source in taken),
+    ]
+    discovered = [{"role": "pod", "kubeconfig_file": str(kubeconfig)}]
+    return {"kubernetes_sd_configs": discovered, "relabel_configs": relabel}
+
+
 class Prometheus:
     """A running Prometheus that asks once a second."""
 
-    def __init__(self, state: State, targets: Sequence[Target], rules: Path) -> None:
+    def __init__(self, state: State, scraped: Raw, rules: Path) -> None:
         address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{address}"
-        jobs = [{"targets": [target.address], "labels": dict(target.labels)} for target in targets]
         content = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
             # The operator's series have the namespace and name of the object that they are about.
-            "scrape_configs": [{"job_name": "checkrein", "honor_labels": True, "static_configs": jobs}],
+            "scrape_configs": [{"job_name": "checkrein", "honor_labels": True, **scraped}],
         }
         config = state.path / "prometheus.yml"
         config.write_text(yaml.safe_dump(content))
@@ -86,13 +113,6 @@ class Prometheus:
         ]
         self.process = state.start("prometheus", [program("prometheus"), *options, "--log.level=warn"])
         self.process.wait_ready(self._ready)
-
-    @classmethod
-    def at(cls, url: str) -> Prometheus:
-        """One that somebody else runs."""
-        found = cls.__new__(cls)
-        found.url = url.rstrip("/")
-        return found
 
     def _ready(self) -> bool:
         try:

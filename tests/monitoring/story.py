@@ -19,7 +19,7 @@ from tests.control.conftest import Operator, named_kubeconfig
 from tests.control.objects import ENVIRONMENT, job
 from tests.monitoring.boards import MONITORING
 from tests.monitoring.living import Callers, Living
-from tests.monitoring.prometheus import Prometheus, Target
+from tests.monitoring.prometheus import Prometheus, Target, fixed
 from tests.train import conftest as training
 
 from checkrein.api.tasks import AUDIENCE, StoreCredentials, StoreLocation
@@ -80,7 +80,7 @@ def watch(controlplane: ControlPlane, minio: Minio, folder: Path) -> Iterator[Wa
         _publish(living)
         living.create("AgentDeployment", NAMESPACE, {"metadata": {"name": AGENT}, "spec": SPEC})
         living.until(lambda: len(living.addresses) == 2, "two replicas")
-        prometheus = Prometheus(state, _targets(living, operator, trainer), MONITORING / "alerts.yaml")
+        prometheus = Prometheus(state, fixed(_targets(living, operator, trainer)), MONITORING / "alerts.yaml")
         seen = Watched(prometheus, time.time())
         with Callers(lambda: list(living.addresses.values())):
             _story(living)
