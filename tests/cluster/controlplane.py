@@ -73,6 +73,7 @@ def apiserver_arguments(
         "enable-admission-plugins": "NodeRestriction",
         "audit-policy-file": folder / "audit.yaml",
         "audit-log-path": folder / "log" / "audit.log",
+        "audit-log-maxsize": 10_000,  # MB: tests count in one file
         "cert-dir": folder / "pki",
     }
     return ["apiserver", *(f"--{name}={value}" for name, value in options.items())]

@@ -62,7 +62,8 @@ class Stage:
         self._published: Raw = {}
 
     def build(self) -> None:
-        """Two namespaces with good objects: `home`, and another one that mutations refer to."""
+        """Two namespaces with good objects: `home`, and another one that mutations refer to; and an empty one."""
+        self.node.join(self.empty)
         for namespace, environment in ((self.home, "cartpole"), (f"{self.prefix}-{ELSEWHERE}", ELSEWHERE)):
             self.node.join(namespace)
             self.create(namespace, sample("RLEnvironment"), environment)
@@ -79,6 +80,11 @@ class Stage:
     def home(self) -> str:
         """The namespace where everything is good and stands still."""
         return f"{self.prefix}-home"
+
+    @property
+    def empty(self) -> str:
+        """The namespace where nothing is."""
+        return f"{self.prefix}-empty"
 
     def good(self, kind: str) -> Raw:
         """The sample; a PolicyVersion points at bytes that are there."""

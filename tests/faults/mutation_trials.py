@@ -70,7 +70,7 @@ def refused(stage: Stage, trial: Trial) -> bool:
             meta["resourceVersion"] = there["metadata"]["resourceVersion"]
             stage.node.server.send("PUT", path, {**obj, "metadata": meta}, dry_run=True)
         else:
-            stage.node.server.send("POST", KINDS[mutation.kind].path("default"), obj, dry_run=True)
+            stage.node.server.send("POST", KINDS[mutation.kind].path(stage.empty), obj, dry_run=True)
     except Refused as refused:
         trial.outcome, trial.said = "refused", refused.message
         if not _names(refused, mutation):

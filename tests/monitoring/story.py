@@ -165,13 +165,17 @@ def _story(living: Living) -> None:
 def _scrapes(seen: Watched, living: Living) -> None:
     """Lets it go on for some scrapes, and for some more with a person's hand on the reins."""
 
-    def scraped(metric: str, times: int) -> bool:
-        found = seen.prometheus.get("query", query=f"min(count_over_time({metric}[1h]))")["result"]
+    def scraped(metric: str, times: int, where: str = "") -> bool:
+        """Whether the story's own series were: the API server may have others' objects."""
+        query = f'min(count_over_time({metric}{{namespace="{NAMESPACE}"{where}}}[1h]))'
+        found = seen.prometheus.get("query", query=query)["result"]
         return bool(found) and float(found[0]["value"][1]) >= times
 
     living.until(lambda: scraped("checkrein_training_checkpoint_timestamp_seconds", SCRAPES), "the trainer was scraped")
-    living.until(lambda: scraped("checkrein_rollout_gate_difference_bound", SCRAPES), "evidence was scraped")
+    for metric in ("checkrein_rollout_gate_difference_bound", "checkrein_rollout_gate_expected_units"):
+        living.until(lambda metric=metric: scraped(metric, SCRAPES), f"{metric} was scraped")  # type: ignore[misc]
     living.patch("AgentDeployment", NAMESPACE, AGENT, {"spec": {"override": OVERRIDE}})
     living.until(
-        lambda: scraped('checkrein_resource_condition{type="Overridden",status="True"}', 3), "the override was scraped"
+        lambda: scraped("checkrein_resource_condition", 3, ',type="Overridden",status="True"'),
+        "the override was scraped",
     )

@@ -16,6 +16,7 @@ ELSEWHERE = {
     "checkrein_rollout_watch_return",
     "checkrein_rollout_watch_evidence",
     "checkrein_agent_shield_errors_total",
+    "checkrein_training_tracker_up",
     "checkrein_trainingjob_episode_return",  # the played trainer has none
 }
 
