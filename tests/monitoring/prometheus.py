@@ -22,9 +22,6 @@ from tests.cluster.steps import ClusterError, step
 
 Raw = dict[str, Any]
 PACKAGE = "prometheus"
-COMPONENTS = "operator|agent|trainer"
-PORTS = "http|management|progress"
-"""Of operators, agents and trainers, in this order: where their metrics are."""
 
 
 def program(name: str) -> Path:
@@ -74,22 +71,9 @@ def fixed(targets: Sequence[Target]) -> Raw:
     return {"static_configs": jobs}
 
 
-def pods(kubeconfig: Path) -> Raw:
-    """One of a cluster's pods, as the chart's monitors have it. Their addresses must be within reach."""
-    pod = "__meta_kubernetes_pod"
-    taken = (
-        ("namespace", "__meta_kubernetes_namespace"),
-        ("pod", f"{pod}_name"),
-        ("name", f"{pod}_label_checkrein_dev_name"),
-        ("checkrein_dev_kind", f"{pod}_label_checkrein_dev_kind"),
-    )
-    relabel: list[Raw] = [
-        {"action": "keep", "source_labels": [f"{pod}_label_app_kubernetes_io_component"], "regex": COMPONENTS},
-        {"action": "keep", "source_labels": [f"{pod}_container_port_name"], "regex": PORTS},
-        *({"source_labels": [source], "target_label": label} for label, source in taken),
-    ]
-    discovered = [{"role": "pod", "kubeconfig_file": str(kubeconfig)}]
-    return {"kubernetes_sd_configs": discovered, "relabel_configs": relabel}
+def listed(file: Path) -> Raw:
+    """One of the targets that a file lists, now and later: Debian's Prometheus does not ask Kubernetes itself."""
+    return {"file_sd_configs": [{"files": [str(file)], "refresh_interval": "1s"}]}
 
 
 class Prometheus:
