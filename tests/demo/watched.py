@@ -19,9 +19,10 @@ from tests.monitoring.prometheus import Prometheus, listed
 from tests.monitoring.story import Watched
 
 NAMES = {"training": "cartpole-b", "rollout": "cartpole", "agent": "cartpole"}
-SELECTOR = "app.kubernetes.io/component in (operator,agent,trainer)"
-PORTS = ("http", "management", "progress")
-"""Of operators, agents and trainers, in this order: where their metrics are."""
+PORTS = {"operator": "http", "agent": "management", "trainer": "progress"}
+"""Where a component's metrics are."""
+COMPONENT = "app.kubernetes.io/component"
+SELECTOR = f"{COMPONENT} in ({','.join(PORTS)})"
 LOOK_SECONDS = 2.0
 
 
@@ -64,10 +65,11 @@ def _look(kubectl: Kubectl, file: Path, over: Event) -> None:
 def _targets(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """With the labels that the chart's monitors add."""
     meta, address = pod["metadata"], pod["status"].get("podIP")
+    told = PORTS[meta["labels"][COMPONENT]]
     labels = {"namespace": meta["namespace"], "pod": meta["name"], "name": meta["labels"].get("checkrein.dev/name", "")}
     for container in pod["spec"]["containers"]:
         for port in container.get("ports", ()):
-            if address and port.get("name") in PORTS and pod["status"]["phase"] == "Running":
+            if address and port.get("name") == told and pod["status"]["phase"] == "Running":
                 yield {"targets": [f"{address}:{port['containerPort']}"], "labels": labels}
 
 
