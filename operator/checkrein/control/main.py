@@ -58,9 +58,8 @@ def main() -> None:
     """Run until a signal or a fault that only a restart mends."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").setLevel(
-        logging.ERROR
-    )  # that signals are not its own is as it should be
+    # That signals are not its own is as it should be.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load()
