@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 from tests.cluster import images, node
@@ -66,7 +66,14 @@ def cluster(swept: None, seen: Seen) -> Iterator[Cluster]:
             found.load(images.build())
         yield found
         return
-    name = node.free_name("test")
+    with own_node("test", seen) as found:
+        yield found
+
+
+@contextmanager
+def own_node(prefix: str, seen: Seen) -> Iterator[Cluster]:
+    """A node under a free name, taken down in the end."""
+    name = node.free_name(prefix)
     try:
         with seen():
             found = node.up(name, owned=True)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster import binaries, node
+from tests.cluster import binaries
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.cluster import Cluster
-from tests.cluster.fixtures import Seen
+from tests.cluster.fixtures import Seen, own_node
 from tests.cluster.processes import free_port
 
 PAGE = REPOSITORY / "docs" / "install.md"
@@ -34,14 +34,8 @@ def typed(heading: str) -> str:
 @pytest.fixture
 def bare(swept: None, seen: Seen) -> Iterator[Cluster]:
     """A node of the test's own: what is typed installs Checkrein with other settings than those of other tests."""
-    name = node.free_name("user")
-    try:
-        with seen():
-            found = node.up(name, owned=True)
+    with own_node("user", seen) as found:
         yield found
-    finally:
-        with seen():
-            node.down(name)
 
 
 def install_commands(folder: Path, cluster: Cluster) -> None:
