@@ -9,6 +9,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 PREFIX = "train/"  # under which Stable-Baselines3 logs what its updates come to
+SECONDS_BETWEEN_LOOKS = 0.1  # some algorithms update at every fourth step
 SECONDS_BETWEEN_NORMS = 1.0
 
 
@@ -23,16 +24,18 @@ class Logged(BaseCallback):
         self.values: Mapping[str, float] = {}
         self.gradient_norm: float | None = None
         self._clock = clock
-        self._next_norm = 0.0
+        self._next_look = self._next_norm = 0.0
 
     def _on_rollout_start(self) -> None:
+        if (now := self._clock()) < self._next_look:
+            return
         known = self.logger.name_to_value
         found = {k.removeprefix(PREFIX): float(v) for k, v in known.items() if k.startswith(PREFIX)}
         if not found:
             return
-        self.values = found
-        if self._clock() >= self._next_norm:
-            self._next_norm = self._clock() + SECONDS_BETWEEN_NORMS
+        self.values, self._next_look = found, now + SECONDS_BETWEEN_LOOKS
+        if now >= self._next_norm:
+            self._next_norm = now + SECONDS_BETWEEN_NORMS
             self.gradient_norm = _norm(self.model.policy)
 
     def _on_step(self) -> bool:
