@@ -19,6 +19,8 @@ HELM_MODULE = "helm.sh/helm/v3/cmd/helm@v3.19.0"
 PROMETHEUS_OPERATOR_MODULE = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 KUBERAY_VERSION = "v1.5.1"
 KUBERAY_MODULE = "github.com/ray-project/kuberay/ray-operator"
+KUEUE_MODULE = "sigs.k8s.io/kueue"
+KUEUE_VERSION = "v0.17.0"
 
 
 def kube() -> Path:
@@ -44,9 +46,7 @@ def helm() -> Path:
 
 def prometheus_operator_crds() -> Path:
     """The folder with the Prometheus operator's CRDs, one file each: of its module, which Go checks by its sum."""
-    command = [_go("The Prometheus operator's CRDs"), "mod", "download", "-json", PROMETHEUS_OPERATOR_MODULE]
-    said = run("`go mod download` of the Prometheus operator", command, cwd=folder("bin"))
-    return Path(json.loads(said[said.index("{") :])["Dir"], "example", "prometheus-operator-crd")
+    return _sources(PROMETHEUS_OPERATOR_MODULE) / "example" / "prometheus-operator-crd"
 
 
 def kuberay() -> Path:
@@ -56,8 +56,17 @@ def kuberay() -> Path:
 
 def kuberay_definitions() -> Path:
     """The folder with KubeRay's CRDs, from the same module."""
-    told = run("finding KubeRay's CRDs", ["go", "mod", "download", "-json", f"{KUBERAY_MODULE}@{KUBERAY_VERSION}"])
-    return Path(json.loads(told)["Dir"]) / "config" / "crd" / "bases"
+    return _sources(f"{KUBERAY_MODULE}@{KUBERAY_VERSION}") / "config" / "crd" / "bases"
+
+
+def kueue() -> Path:
+    """Kueue's manager."""
+    return _installed(f"{KUEUE_MODULE}/cmd/kueue@{KUEUE_VERSION}", "Kueue (about 4 minutes on two cores)")
+
+
+def kueue_manifests() -> Path:
+    """The folder that Kueue is installed from (`kubectl kustomize`), from the same module."""
+    return _sources(f"{KUEUE_MODULE}@{KUEUE_VERSION}") / "config" / "default"
 
 
 def _kube_flags() -> str:
@@ -65,6 +74,13 @@ def _kube_flags() -> str:
     package = "k8s.io/component-base/version"
     named = {"gitVersion": KUBE_VERSION, "gitMajor": major, "gitMinor": minor}
     return " ".join(["-s -w", *(f"-X {package}.{name}={value}" for name, value in named.items())])
+
+
+def _sources(module: str) -> Path:
+    """The folder of a module, which Go checks by its sum."""
+    command = [_go(module), "mod", "download", "-json", module]
+    said = run(f"`go mod download` of {module}", command, cwd=folder("bin"))
+    return Path(json.loads(said[said.index("{") :])["Dir"])
 
 
 def _installed(module: str, title: str) -> Path:

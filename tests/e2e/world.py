@@ -38,9 +38,10 @@ class World:
         """kubectl in this namespace."""
         return self.cluster.kubectl("-n", self.name, *arguments, stdin=stdin, seconds=seconds)
 
-    def apply(self, kind: str, name: str, spec: Mapping[str, Any]) -> None:
+    def apply(self, kind: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> None:
         """Applies one of our resources."""
-        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+        metadata = {"name": name, "labels": dict(labels or {})}
+        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}
         self.cluster.kubectl.apply(body, namespace=self.name)
 
     def patch(self, kind: str, name: str, spec: Mapping[str, Any]) -> None:
@@ -116,7 +117,9 @@ class World:
         self.environment("cartpole", "CartPole-v1", reward={"bounds": {"min": "0", "max": "500"}})
         self.until_condition("rlenvironment", "cartpole", "Ready", "True")
 
-    def train(self, name: str, environment: str = "cartpole", **spec: Any) -> None:
+    def train(
+        self, name: str, environment: str = "cartpole", labels: Mapping[str, str] | None = None, **spec: Any
+    ) -> None:
         """A TrainingJob that takes seconds, unless `spec` says otherwise."""
         base: Object = {
             "environmentRef": {"name": environment},
@@ -126,7 +129,7 @@ class World:
             "publish": {"policy": "cartpole"},
             "template": {"resources": SMALL},
         }
-        self.apply("TrainingJob", name, {**base, **spec})
+        self.apply("TrainingJob", name, {**base, **spec}, labels)
 
     def trained(self, name: str) -> str:
         """The PolicyVersion that a TrainingJob published."""
