@@ -19,7 +19,10 @@ CLUSTER_QUEUE, FLAVOR = "tests", "default"
 ENDLESS = {**LONG, "budget": {"steps": 10_000_000}}
 ROOM = {"cpu": SMALL["requests"]["cpu"], "memory": SMALL["requests"]["memory"]}  # for one Job at a time
 
-pytestmark = pytest.mark.skipif(external() is not None, reason="Kueue's program is on this machine's own node only")
+pytestmark = [
+    pytest.mark.skipif(external() is not None, reason="Kueue's program is on this machine's own node only"),
+    pytest.mark.timeout(1800),  # the first time it is built
+]
 
 
 def named(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
