@@ -23,7 +23,8 @@ OBSERVATION = [0.01, -0.02, 0.03, 0.04]
 
 class Replica:
     """One running agent. `token_key` may be shared with another one, `keys` are more of them by the time of their
-    making; `log` is the folder of its decision log, `operator` the account that may ask for evidence.
+    making; `log` is the folder of its decision log, `operator` the account that may ask for evidence,
+    `env` more of its environment.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Replica:
         api_server: str = "",
         log: Path | None = None,
         operator: str = "",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.operator = operator
         self.token_key = token_key or secrets.token_bytes(32)
@@ -51,9 +53,9 @@ class Replica:
         self._mount(files, library, deployment)
         for made, secret in (keys or {}).items():
             (self.keys / made).write_bytes(secret)
-        env = self._environment(files, library, deployment, api_server)
+        environment = self._environment(files, library, deployment, api_server) | dict(env or {})
         command = [sys.executable, "-m", "checkrein.agent.main"]
-        self.process: Process = state.start(f"replica-{self.port}", command, env=env)
+        self.process: Process = state.start(f"replica-{self.port}", command, env=environment)
 
     def _mount(self, files: Path, library: Library, deployment: Deployment) -> None:
         files.mkdir()

@@ -21,6 +21,7 @@ RSA, OTHER, CURVE = (
     rsa.generate_private_key(65537, 2048),
     ec.generate_private_key(ec.SECP256R1()),
 )
+NOW = time.time()
 ISSUER = "https://kubernetes.default.svc"
 SUBJECT = "system:serviceaccount:games:player"
 CLAIMS = {"iss": ISSUER, "sub": SUBJECT, "aud": ["checkrein.dev"], "exp": 4_000_000_000, "iat": 1}
@@ -54,7 +55,7 @@ def unsigned() -> str:
     ],
 )
 def test_a_good_token_names_its_holder(good: str) -> None:
-    assert verify(good, KEYS) == Caller(SUBJECT, 4_000_000_000)
+    assert verify(good, KEYS, NOW) == Caller(SUBJECT, 4_000_000_000)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +78,13 @@ def test_a_good_token_names_its_holder(good: str) -> None:
 )
 def test_a_bad_token_is_refused(bad: str, why: str) -> None:
     with pytest.raises(Problem, match=why) as caught:
-        verify(bad, KEYS)
+        verify(bad, KEYS, NOW)
     assert (caught.value.status, caught.value.headers) == (401, {"www-authenticate": "Bearer"})
 
 
 def test_a_token_with_an_unknown_key_is_told_apart() -> None:
     with pytest.raises(UnknownKeyError):
-        verify(token(OTHER, "new"), KEYS)
+        verify(token(OTHER, "new"), KEYS, NOW)
 
 
 @pytest.mark.parametrize("header", ["", "Basic abc", "Bearer", "Bearer " + "x" * 20_000])

@@ -78,7 +78,7 @@ def test_who_may_act_in_order(fields: dict[str, Any], standing: Policy | None, w
     if "override" in fields:
         fields = {**fields, "override": PERSON | fields["override"]}
     made = spec(**fields)
-    assert shown(choices(made, active(made, NOON - 1), standing, named)) == wanted
+    assert shown(choices(made, active(made, lambda end: end <= NOON - 1), standing, named)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_who_may_act_in_order(fields: dict[str, Any], standing: Policy | None, w
     ],
 )
 def test_an_override_ends_by_itself(override: dict[str, Any], now: float, holds: bool) -> None:
-    assert (active(spec(override=PERSON | override), now) is not None) is holds
+    assert (active(spec(override=PERSON | override), lambda end: end <= now) is not None) is holds
 
 
 def test_over_the_limit_the_fallback_action_only_where_asked_for() -> None:

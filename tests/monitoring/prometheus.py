@@ -1,12 +1,10 @@
-"""Prometheus and promtool from Debian's package, unpacked into the cache: nothing is installed, no service starts."""
+"""Prometheus and promtool: the machine's own, or from Debian's package."""
 
 from __future__ import annotations
 
 import json
 import math
 import shutil
-import subprocess
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,37 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.cluster.cache import folder, locked
-from tests.cluster.processes import State, free_port, run
-from tests.cluster.steps import ClusterError, step
+from tests.cluster import debian
+from tests.cluster.processes import State, free_port
+from tests.cluster.steps import ClusterError
 
 Raw = dict[str, Any]
-PACKAGE = "prometheus"
 
 
 def program(name: str) -> Path:
     """`prometheus` or `promtool`: the machine's own, else the package's. Raises ClusterError where there is neither."""
     if found := shutil.which(name):
         return Path(found)
-    unpacked = folder("bin") / "prometheus-debian"
-    if not unpacked.exists():
-        with locked("prometheus-debian"):
-            if not unpacked.exists():
-                _unpack(unpacked)
-    return unpacked / "usr" / "bin" / name
-
-
-def _unpack(target: Path) -> None:
-    if shutil.which("apt-get") is None:
-        raise ClusterError("Install Prometheus, with promtool (https://prometheus.io/download): neither is on PATH.")
-    with step("fetching Debian's prometheus package"), tempfile.TemporaryDirectory(dir=target.parent) as work:
-        fetch = ["apt-get", "-qq", "download", PACKAGE]
-        if subprocess.run(fetch, cwd=work, capture_output=True, check=False).returncode:
-            run("apt-get update", ["apt-get", "-q", "update"])
-            run("apt-get download", fetch, cwd=Path(work))
-        [archive] = Path(work).glob("*.deb")
-        run("dpkg", ["dpkg", "-x", archive, Path(work) / "unpacked"])
-        (Path(work) / "unpacked").rename(target)
+    otherwise = "Install Prometheus, with promtool (https://prometheus.io/download): neither is on PATH."
+    return debian.unpacked("prometheus", otherwise) / "usr" / "bin" / name
 
 
 @dataclass(frozen=True)

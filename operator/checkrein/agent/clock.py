@@ -1,4 +1,4 @@
-"""The time of day that never goes back: an override that has ended must not begin again because a clock was set."""
+"""The time of day though a machine's clock is set: one that never goes back, and ends that stay."""
 
 from __future__ import annotations
 
@@ -19,3 +19,26 @@ class Clock:
         steady = self._monotonic()
         self._ahead = max(self._ahead, self._wall() - steady)
         return steady + self._ahead
+
+
+class End:
+    """Whether the end of something is over: of one thing, to which others follow.
+
+    It is when the wall clock says so, or the monotonic one by what was left when first asked about this end, and then
+    for good: neither a clock that is set back prolongs what a person limited, nor one that leapt ahead and came back
+    lets it begin again, or counts against what is begun after.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._moment = self._due = 0.0
+
+    def over(self, moment: float) -> bool:
+        """`moment`, in seconds since the epoch, has come."""
+        left, steady = moment - self._wall(), self._monotonic()
+        if moment != self._moment:
+            self._moment, self._due = moment, steady + left
+        if left <= 0:
+            self._due = min(self._due, steady)
+        return steady >= self._due

@@ -44,10 +44,18 @@ async def fetch(client: httpx.AsyncClient) -> Keys:
 class Gatekeeper:
     """Lets callers in or raises. Keys are fetched when a token names an unknown one, but not for every such token."""
 
-    def __init__(self, client: httpx.AsyncClient, namespace: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        namespace: str,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` measures pauses; `now`, seconds since the epoch, says which tokens are good already."""
         self._client = client
         self._namespace = namespace
         self._clock = clock
+        self._now = now
         self._verified = VerifiedTokens()
         self._keys: Keys | None = None
         self._fetched = -REFETCH_SECONDS
@@ -106,11 +114,11 @@ class Gatekeeper:
 
     async def _verify(self, token: str) -> Caller:
         try:
-            return verify(token, self._known_keys())
+            return verify(token, self._known_keys(), self._now())
         except UnknownKeyError:
             await self.refresh()
         try:
-            return verify(token, self._known_keys())
+            return verify(token, self._known_keys(), self._now())
         except UnknownKeyError as error:
             if self._keys is None:
                 raise not_ready(

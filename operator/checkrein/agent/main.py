@@ -52,7 +52,7 @@ class Replica:
         self._settings = chosen
         self._stop = asyncio.Event()
         clock, contact, metrics, rng = Clock(), Contact(), Metrics(), random.Random()  # noqa: S311 - jitter
-        self.state = State(clock)
+        self.state = State()
         task = chosen.task
         self._api_server = connect(chosen.api_server, chosen.service_account)
         self._keyring = Keyring(read(chosen.token_keys), clock, read_assignment(chosen.token_keys))
@@ -75,7 +75,7 @@ class Replica:
         store = Store.from_file(task.store, chosen.credentials, metrics.store.observe)
         self._loader = Loader(self.state, partial(policies.load, store), resolver.pointer, rng)
         self._watcher = Watcher(self._api_server, task.namespace, task.name, self._heard, contact, rng)
-        self._gatekeeper = Gatekeeper(self._api_server, task.namespace)
+        self._gatekeeper = Gatekeeper(self._api_server, task.namespace, now=clock)
         app = App(self.state, self._decider, self._gatekeeper, metrics)
         desk = EvidenceDesk(
             self.state,

@@ -27,10 +27,10 @@ class Choice:
     action: Array | None = None
 
 
-def active(spec: AgentDeploymentSpec, now: float) -> Override | None:
-    """The override, unless its time is over."""
+def active(spec: AgentDeploymentSpec, over: Callable[[float], bool]) -> Override | None:
+    """The override, unless its time is over: whether it is at a moment, in seconds since the epoch, `over` says."""
     override = spec.override
-    if override is None or (override.until is not None and override.until.timestamp() <= now):
+    if override is None or (override.until is not None and over(override.until.timestamp())):
         return None
     return override
 

@@ -15,11 +15,10 @@ candidate cannot act, stable does, and only then the fallback.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from checkrein.agent import regime
-from checkrein.agent.clock import Clock
+from checkrein.agent.clock import End
 from checkrein.agent.driver import Driver, Drivers
 from checkrein.agent.episodes import Episode
 from checkrein.agent.policies import LoadError, Policy, key
@@ -53,7 +52,6 @@ def newer(current: AgentDeployment | None, incoming: AgentDeployment) -> bool:
 class State:
     """One replica's knowledge. `word` changes by `accept`, the policies by `add` and `fail`."""
 
-    clock: Callable[[], float] = field(default_factory=Clock)
     word: AgentDeployment | None = None
     acting: Policy | None = None
     acting_epoch: int = 0
@@ -62,6 +60,7 @@ class State:
     failures: dict[str, LoadedPolicy] = field(default_factory=dict)
     drivers: Drivers = field(default_factory=Drivers)
     subgroups: Subgroups = field(default_factory=Subgroups)
+    _end: End = field(default_factory=End)  # the override's
     _former: list[str] = field(default_factory=list)
     _resolved: dict[str, PolicyPointer] = field(default_factory=dict)
     # The last answers for one override, until something changes: by whom the rollout puts in charge and behind him.
@@ -98,7 +97,7 @@ class State:
 
     def override(self) -> Override | None:
         """What a person says now."""
-        return regime.active(self.word.spec, self.clock()) if self.word else None
+        return regime.active(self.word.spec, self._end.over) if self.word else None
 
     def standing(self, policy_key: str) -> Policy | None:
         """Whom the rollout puts in charge of an episode: the policy it stands with, else the one that acts now."""
