@@ -190,9 +190,12 @@ def version(
     interface: Interface = CARTPOLE,
     verified: bool | None = True,
     letter: str = "1",
+    uid: str = "a-uid",
     **status: Any,
 ) -> PolicyVersion:
-    """A PolicyVersion; `letter` tells its artifact from others'. verified None: not looked at."""
+    """A PolicyVersion of the TrainingJob with this uid; `letter` tells its artifact from others'. verified None: not
+    looked at.
+    """
     policy, _, number = name.rpartition("-")
     said = condition("Verified", verified, "Verified" if verified else "DigestMismatch") if verified is not None else []
     spec = {
@@ -201,7 +204,7 @@ def version(
         "artifact": pointer(name, letter).artifact.dump(),
         "interface": interface.dump(),
         "environment": PINNED,
-        "provenance": {"trainingJob": "a", "uid": "a-uid", "attempt": 1, "seed": 0, "image": TRAINER},
+        "provenance": {"trainingJob": "a", "uid": uid, "attempt": 1, "seed": 0, "image": TRAINER},
         "evaluation": EVALUATION,
     }
     return PolicyVersion.model_validate(

@@ -11,6 +11,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +46,7 @@ from checkrein.api.training import CheckpointStatus, Progress
 from checkrein.control.kinds import CHILD_SELECTOR, KINDS
 from checkrein.store import artifacts, recordings
 from checkrein.store.client import Store, StoredObject
+from checkrein.store.errors import NotFound
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=Model)
@@ -234,9 +236,10 @@ class Standin:
         results_at = _reference(store.put(f"{task.store.write_prefix}results.json", data))
         parent = None
         if task.parent and task.policies:
-            artifacts.load(self._store(job, task.policies), task.parent.artifact)
             name, digest = task.parent.name, task.parent.artifact.digest
-            parent = Agreement(name=name, digest=digest, steps=1, agreed=1.0)
+            with suppress(NotFound):  # the evaluator goes on without
+                artifacts.load(self._store(job, task.policies), task.parent.artifact)
+                parent = Agreement(name=name, digest=digest, steps=1, agreed=1.0)
         recording = recordings.pack(Recording(returns=results.returns, parent=parent))
         recording_at = _reference(store.put(f"{task.store.write_prefix}recording.json.gz", recording))
         return EvaluationReport(results=results_at, recording=recording_at)

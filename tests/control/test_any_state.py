@@ -102,6 +102,7 @@ WORLDS = st.fixed_dictionaries(
         requests.ReadResults: TROUBLE | st.lists(FLOATS | st.floats(), max_size=4).map(b.results),
         requests.PublishArtifact: TROUBLE | st.just(b.ARTIFACT),
         requests.PublishRecording: TROUBLE | st.just(b.RECORDING),
+        requests.ReadVersion: TROUBLE | st.none(),
         requests.VerifyArtifact: TROUBLE | INTERFACES,
         requests.ReadHistory: TROUBLE | st.just(()),
         requests.AppendHistory: TROUBLE | st.just(1),

@@ -21,8 +21,10 @@ from checkrein.control.requests import (
     PublishRecording,
     ReadJob,
     ReadResults,
+    ReadVersion,
     ReserveEvaluation,
     ReserveVersion,
+    VerifyArtifact,
 )
 from checkrein.control.training.planner import plan
 from checkrein.control.training.state import Observed
@@ -36,7 +38,8 @@ DONE = b.done_job(EVALUATE, REPORT)
 
 
 def decide(job: TrainingJob, *jobs: JobView, said: dict[Any, Any] | None = None) -> Plan:
-    known = {EnsureSession: "s", ReserveEvaluation: 0, ReadResults: b.results([498] * 300), **(said or {})}
+    usual = {EnsureSession: "s", ReserveEvaluation: 0, ReadResults: b.results([498] * 300), ReadVersion: None}
+    known = {**usual, **(said or {})}
     observed = Observed(b.ready_environment(), {j.name: j for j in jobs}, b.SETTINGS, b.CLUSTER)
     return plan(job, observed, b.answers(known), NOW)
 
@@ -226,6 +229,7 @@ def test_the_evaluator_may_ask_the_version_before() -> None:
 
 EVALUATED = b.job(b.evaluated(), seed=3)
 PUBLISHED = {PublishArtifact(b.MANIFEST): b.ARTIFACT, ReserveVersion("games", "cartpole", "a-uid"): 4}
+TAKEN = {ReadVersion("games", "cartpole-4"): b.version("cartpole-4", uid="another-uid")}
 
 
 @pytest.mark.parametrize(
@@ -251,6 +255,31 @@ PUBLISHED = {PublishArtifact(b.MANIFEST): b.ARTIFACT, ReserveVersion("games", "c
             {**PUBLISHED, PublishArtifact(b.MANIFEST): Unavailable("DigestMismatch", "policy.onnx", temporary=False)},
             Wanted(("DigestMismatch", "False"), "policy.onnx", "Failed"),
             id="somebody changed the artifact -> Failed, nothing is published",
+        ),
+        pytest.param(
+            {**PUBLISHED, **TAKEN, VerifyArtifact: Unavailable("NotFound", "there is no such key", temporary=False)},
+            Wanted(
+                ("StoreLostData", "False"),
+                "PolicyVersion cartpole-4 exists, but the store knows neither its artifact nor",
+                "Publishing",
+                after=10,
+            ),
+            id="name taken, its artifact unknown to the store -> the store lost its data, nothing is published",
+        ),
+        pytest.param(
+            {**PUBLISHED, **TAKEN, VerifyArtifact: Unavailable("StoreRefused", "no such version id", temporary=False)},
+            Wanted(("StoreLostData", "False"), phase="Publishing", after=10),
+            id="name taken, another kind of store than its artifact was in -> the same",
+        ),
+        pytest.param(
+            {**PUBLISHED, **TAKEN, VerifyArtifact: b.CARTPOLE},
+            Wanted(("Published", "True"), phase="Succeeded", create=("PolicyVersion/cartpole-4",)),
+            id="name taken, its artifact in the store -> creating it says whose it is",
+        ),
+        pytest.param(
+            {**PUBLISHED, **TAKEN, VerifyArtifact: Unavailable("StoreUnavailable", "store:9000 does not answer")},
+            Wanted(("StoreUnavailable", "False"), phase="Publishing", after=5),
+            id="name taken, the store does not answer -> asked again",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.minio import Minio
 from tests.control.audit import writes
-from tests.control.builders import PENDULUM
+from tests.control.builders import PENDULUM, version
 from tests.control.conftest import Operator, metric, trains
 from tests.control.objects import AGENT, ENVIRONMENT, Raw, job
 from tests.control.standin import PROGRESS, Ending, Play, Standin
@@ -98,10 +98,7 @@ def _every_write_is_of_our_own_kind(controlplane: ControlPlane, namespace: str) 
 
 
 def _events_tell_the_story(standin: Standin, namespace: str) -> None:
-    def reasons() -> set[str]:
-        return {e["reason"] for e in standin.all("Event", namespace)}
-
-    standin.until(lambda: {"Complete", "Deciding"} <= reasons(), "Events follow the status")
+    standin.until(lambda: {"Complete", "Deciding"} <= _reasons(standin, namespace), "Events follow the status")
     told = sorted(standin.all("Event", namespace), key=lambda e: str(e["eventTime"]))
     about = {kind.kind: [e["reason"] for e in told if e["regarding"]["kind"] == kind.kind] for kind in OWN}
     assert about["RLEnvironment"] == ["Probing", "Probed"]
@@ -276,6 +273,35 @@ FOREIGN_JOB = {
 }
 FOREIGN_SERVICE = {"metadata": {"name": "cartpole-agent"}, "spec": {"ports": [{"port": 80}]}}
 FOREIGN_SECRET = {"metadata": {"name": "cartpole-agent-token"}, "stringData": {"key": "somebody's"}}
+
+
+def test_a_store_that_lost_its_data_is_named_and_nothing_is_published_over_what_there_was(
+    standin: Standin, play: Play, namespace: str
+) -> None:
+    """The cluster has a version of which this store knows neither number nor bytes."""
+    former = version("cartpole-1", uid="former-uid").spec.dump()
+    former["artifact"]["versionId"] = "00000000-0000-4000-8000-000000000000"
+    made = standin.create("PolicyVersion", namespace, {"metadata": {"name": "cartpole-1"}, "spec": former})
+    standin.create("RLEnvironment", namespace, ENVIRONMENT)
+    standin.create("TrainingJob", namespace, job())
+    message = standin.until_said("TrainingJob", namespace, "a", "Complete", "StoreLostData")
+    assert message.startswith("PolicyVersion cartpole-1 exists, but the store knows neither its artifact nor")
+    standin.until(lambda: "StoreLostData" in _reasons(standin, namespace), "an Event says so")
+    assert _version(standin, namespace)["spec"] == made["spec"]
+
+    standin.delete("PolicyVersion", namespace, "cartpole-1")
+    standin.until_said("TrainingJob", namespace, "a", "Complete", "Published")
+    assert _version(standin, namespace)["spec"]["provenance"]["uid"] != "former-uid"
+
+
+def _reasons(standin: Standin, namespace: str) -> set[str]:
+    return {event["reason"] for event in standin.all("Event", namespace)}
+
+
+def _version(standin: Standin, namespace: str) -> Raw:
+    found = standin.get("PolicyVersion", namespace, "cartpole-1")
+    assert found
+    return found
 
 
 @pytest.mark.parametrize(

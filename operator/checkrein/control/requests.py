@@ -7,7 +7,7 @@ from typing import Any
 
 from checkrein.api.evidence import Evidence, OffPolicyEstimate
 from checkrein.api.meta import FileReference
-from checkrein.api.policy import Artifact, KeptRecording
+from checkrein.api.policy import Artifact, KeptRecording, PolicyVersion
 from checkrein.api.rollout import HistoryEntry
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import AgentReport, EvaluationResults, StoreLocation, TrainingProgress
@@ -112,6 +112,14 @@ class ReserveVersion(Request[int]):
     namespace: str
     policy: str
     owner: str
+
+
+@dataclass(frozen=True)
+class ReadVersion(Request[PolicyVersion | None]):
+    """The PolicyVersion of this name, read anew; None where there is none."""
+
+    namespace: str
+    name: str
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from checkrein.api.digests import canonical_json, sha256
 from checkrein.api.evidence import EVIDENCE, Evidence
 from checkrein.api.meta import GROUP, Model, bounded
 from checkrein.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from checkrein.api.policy import PolicyVersion
 from checkrein.api.tasks import (
     ASSIGNMENT_KEY_FILE,
     AUTHORITIES,
@@ -99,6 +100,7 @@ class World:
             requests.PublishArtifact: lambda r: asyncio.to_thread(s.publish, r.manifest),
             requests.PublishRecording: lambda r: asyncio.to_thread(s.publish_recording, r.recording),
             requests.PruneCheckpoints: lambda r: asyncio.to_thread(s.prune, r),
+            requests.ReadVersion: self._version,
             requests.VerifyArtifact: lambda r: asyncio.to_thread(s.verify, r.artifact),
             requests.DrawSeed: self._seed,
             requests.OpenSeed: self._open_seed,
@@ -181,6 +183,10 @@ class World:
             return None
         selector = f"{JOB_NAME_LABEL}={request.name}"
         return job_view(job, await self._cluster.list(KINDS["Pod"], selector, request.namespace))
+
+    async def _version(self, request: requests.ReadVersion) -> PolicyVersion | None:
+        found = await self._cluster.get("PolicyVersion", request.namespace, request.name)
+        return PolicyVersion.model_validate(found) if found else None
 
     async def _warning(self, request: requests.ReadWarning) -> str:
         """Of Events only the newest counts: what was mended is not told any more."""
