@@ -76,7 +76,8 @@ class Scripted:
         headers = dict(line.decode().strip().lower().split(": ", 1) for line in lines[1:])
         self.paths.append(lines[0].decode().split()[1])
         self.tokens.append(headers.get("authorization", ""))
-        self.bodies.append(json.loads(request.read(int(headers["content-length"]))))
+        if size := int(headers.get("content-length", 0)):
+            self.bodies.append(json.loads(request.read(size)))
 
 
 class ScriptedStream:

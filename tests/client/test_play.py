@@ -109,7 +109,7 @@ def test_copies_play_the_same_episodes_side_by_side(
 def test_a_copy_that_fails_does_not_stop_the_others() -> None:
     """Each copy has a connection of its own; the script gives its answers in the order of connections."""
     ended = http(200, {"ended": "terminated", "steps": 1, "policy": "p-1"})
-    server = Scripted(problem(500, "policy-failed"), decision(1), ended)
+    server = Scripted(http(200, {"info": {}}), problem(500, "policy-failed"), decision(1), ended)
     told: list[EpisodeResult | vector.Failure] = []
     connect = partial(AsyncAgentClient, server.url)
     asyncio.run(vector.play(connect, [OneStep()], [5, 6], told.append, Signals("price", "goal")))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import pytest
 from pydantic import TypeAdapter
 from tests.agent import graphs
@@ -16,6 +17,11 @@ from tests.agent.installation import Deployment, Library
 from tests.agent.replica import OPERATOR, Replica
 
 from checkrein.api.wrappers import Wrapper, client_digest
+from checkrein.client import vector
+from checkrein.client.agent import AgentClient
+from checkrein.client.aio import AsyncAgentClient
+from checkrein.client.gymnasium_driver import EpisodeResult, play
+from checkrein.client.wrapping import WrapperMismatchError
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.store]
 
@@ -51,6 +57,30 @@ def test_a_driver_must_run_the_wrappers_that_the_interface_names(wrapped: Replic
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "expects its callers to run the wrappers with digest sha256:" in refused.stderr
         assert "spec.wrappers" in refused.stderr
+
+
+async def side_by_side(url: str, wrappers: list[Wrapper]) -> list[EpisodeResult | vector.Failure]:
+    told: list[EpisodeResult | vector.Failure] = []
+    envs = [gymnasium.make("CartPole-v1") for _ in range(2)]
+    await vector.play(lambda: AsyncAgentClient(url), envs, [1, 2], told.append, wrappers=wrappers)
+    return told
+
+
+async def test_every_driver_asks_before_it_plays(wrapped: Replica) -> None:
+    wrappers = TypeAdapter(list[Wrapper])
+    with AgentClient(wrapped.url) as client:
+        [played] = play(client, gymnasium.make("CartPole-v1"), [1], wrappers=wrappers.validate_python([RESHAPE, STACK]))
+        assert played.ending == "truncated"
+        for others in ([], [WIDER]):
+            ours = wrappers.validate_python(others)
+            names = "no wrappers" if not others else r"the wrappers with digest sha256:\w+ \(DtypeObservation\)"
+            said = rf"run the wrappers with digest sha256:\w+, and here are {names}; give spec.wrappers"
+            with pytest.raises(WrapperMismatchError, match=said):
+                next(play(client, gymnasium.make("CartPole-v1"), [1], wrappers=ours))
+            with pytest.raises(WrapperMismatchError, match=said):
+                await side_by_side(wrapped.url, ours)
+    told = await side_by_side(wrapped.url, wrappers.validate_python([RESHAPE]))
+    assert sorted(result.seed for result in told if isinstance(result, EpisodeResult)) == [1, 2]
 
 
 def test_what_is_no_list_of_wrappers_is_refused() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from checkrein.api.wrappers import Wrapper
 from checkrein.client import messages
 from checkrein.client.answers import Decision, Ended
 from checkrein.client.errors import AgentError, EpisodeEndedError
@@ -13,6 +15,7 @@ from checkrein.client.messages import Ending, Request, jsonable
 from checkrein.client.patience import Patience
 from checkrein.client.transport import Both, Http, Transport
 from checkrein.client.wire import Token
+from checkrein.client.wrapping import DOCUMENT, require_same
 
 __all__ = ["AgentClient", "Ending", "Episode", "Token", "jsonable"]
 
@@ -72,6 +75,13 @@ class AgentClient:
     def episode(self) -> Episode:
         """A new episode, to be used as a context manager."""
         return Episode(self)
+
+    def require_same(self, wrappers: Sequence[Wrapper]) -> None:
+        """The agent's policy learnt behind these wrappers at Client, of an RLEnvironment's spec.wrappers.
+
+        Raises WrapperMismatchError, AgentError.
+        """
+        require_same(self._answer(DOCUMENT), wrappers)
 
     def close(self) -> None:
         """Close the connections."""

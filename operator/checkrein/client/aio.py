@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from checkrein.api.wrappers import Wrapper
 from checkrein.client import messages
 from checkrein.client.aio_transport import Both, Http, Transport
 from checkrein.client.answers import Decision, Ended
@@ -13,6 +15,7 @@ from checkrein.client.errors import AgentError, EpisodeEndedError
 from checkrein.client.messages import Ending, Request
 from checkrein.client.patience import Patience
 from checkrein.client.wire import Token
+from checkrein.client.wrapping import DOCUMENT, require_same
 
 
 class AsyncAgentClient:
@@ -61,6 +64,13 @@ class AsyncAgentClient:
     def episode(self) -> AsyncEpisode:
         """A new episode, to be used as a context manager."""
         return AsyncEpisode(self)
+
+    async def require_same(self, wrappers: Sequence[Wrapper]) -> None:
+        """The agent's policy learnt behind these wrappers at Client, of an RLEnvironment's spec.wrappers.
+
+        Raises WrapperMismatchError, AgentError.
+        """
+        require_same(await self._answer(DOCUMENT), wrappers)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -39,7 +39,9 @@ class Http:
     async def send(self, request: Request) -> dict[str, Any]:
         """One try; the answer's JSON. Raises AgentError."""
         try:
-            response = await self._client.post(request.path, content=request.content, headers=self._headers())
+            response = await self._client.request(
+                request.method, request.path, content=request.content, headers=self._headers()
+            )
         except httpx.TransportError as error:
             raise wire.http_failure(error, self._url) from error
         return wire.http_answer(response)

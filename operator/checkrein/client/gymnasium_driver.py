@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from checkrein.api.wrappers import Wrapper
 from checkrein.client.agent import AgentClient
 from checkrein.client.answers import Decision
 from checkrein.client.errors import EpisodeEndedError
@@ -82,9 +83,18 @@ class Run:
 
 
 def play(
-    client: AgentClient, env: gymnasium.Env[Any, Any], seeds: Iterable[int], signals: Signals = REWARD_ONLY
+    client: AgentClient,
+    env: gymnasium.Env[Any, Any],
+    seeds: Iterable[int],
+    signals: Signals = REWARD_ONLY,
+    wrappers: Sequence[Wrapper] = (),
 ) -> Iterator[EpisodeResult]:
-    """One episode for each seed. Raises client.errors.AgentError, SignalError; the episode at hand is then aborted."""
+    """One episode for each seed. `wrappers` are those of spec.wrappers that `env` was made with.
+
+    Raises WrapperMismatchError before the first where the agent expects others at Client; client.errors.AgentError,
+    SignalError: the episode at hand is then aborted.
+    """
+    client.require_same(wrappers)
     for seed in seeds:
         yield play_episode(client, env, seed, signals)
 

@@ -25,6 +25,7 @@ class Request:
     path: str
     content: str
     repeatable: bool
+    method: str = "POST"
 
 
 def act(

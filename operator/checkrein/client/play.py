@@ -21,9 +21,7 @@ from checkrein.api.environment import EnvironmentSource, GymnasiumSource, RLEnvi
 from checkrein.api.wrappers import Wrapper
 from checkrein.client import vector
 from checkrein.client.aio import AsyncAgentClient
-from checkrein.client.errors import AgentError
 from checkrein.client.gymnasium_driver import EpisodeResult, Signals
-from checkrein.client.wrapping import require_same
 from checkrein.wrappers.environments import EnvironmentFault, make_environment
 
 
@@ -105,13 +103,7 @@ async def _play(options: argparse.Namespace, tell: vector.Tell) -> None:
         return AsyncAgentClient(options.url, options.token_file, wait=options.wait, stream=options.stream)
 
     seeds = range(options.seed, options.seed + options.episodes)
-    try:
-        await require_same(options.url, options.token_file, spec.wrappers, wait=options.wait)
-    except (AgentError, OSError) as error:
-        for seed in seeds:
-            tell(vector.Failure(seed, error))
-        return
-    await vector.play(connect, envs, seeds, tell, Signals(options.cost, options.objective))
+    await vector.play(connect, envs, seeds, tell, Signals(options.cost, options.objective), spec.wrappers)
 
 
 def line(result: EpisodeResult, as_json: bool) -> str:

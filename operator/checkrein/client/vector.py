@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from checkrein.api.wrappers import Wrapper
 from checkrein.client.aio import AsyncAgentClient
 from checkrein.client.errors import AgentError, EpisodeEndedError
 from checkrein.client.gymnasium_driver import REWARD_ONLY, EpisodeResult, Run, SignalError, Signals
@@ -31,12 +32,22 @@ async def play(
     seeds: Iterable[int],
     tell: Tell,
     signals: Signals = REWARD_ONLY,
+    wrappers: Sequence[Wrapper] = (),
 ) -> None:
     """One episode for each seed, as many at once as there are environments; `tell` hears of each as it ends.
 
-    `connect` makes each copy's client. A failed episode is aborted and told; the others go on. Environments step in
-    this thread: while one computes, the others wait.
+    `wrappers` are those of spec.wrappers that `envs` were made with. Raises WrapperMismatchError, and plays nothing,
+    where the agent expects others at Client; one that does not answer fails every episode. `connect` makes each
+    copy's client. A failed episode is aborted and told; the others go on. Environments step in this thread: while one
+    computes, the others wait.
     """
+    try:
+        async with connect() as asking:
+            await asking.require_same(wrappers)
+    except (AgentError, OSError) as error:
+        for seed in seeds:
+            tell(Failure(seed, error))
+        return
     shared, clients = iter(seeds), [connect() for _ in envs]
     async with asyncio.TaskGroup() as group:
         for client, env in zip(clients, envs, strict=True):
