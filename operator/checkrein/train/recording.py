@@ -7,7 +7,7 @@ recording says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -177,46 +177,68 @@ def _play(
     deadline: float,
 ) -> Take:
     """As `evaluation` plays it, alone, until `deadline` (monotonic). Every `stride`-th step is looked at."""
-    turn, total = Turn(env.reset(seed=seed)[0], acting_generator(seed)), 0.0
-    observations: list[list[float]] = []
-    actions: list[list[float]] = []
-    rewards: list[float] = []
-    values: list[float] = []
-    looks: list[Look] = []
-    ending: Ending = "cut"
+    turn, tape, looks = Turn(env.reset(seed=seed)[0], acting_generator(seed)), _Tape(), list[Look]()
     if comparison:
         comparison.begin()
-    while ending == "cut" and len(actions) < MOST_STEPS and (not actions or time.monotonic() < deadline):
+    while tape.rolls and (not tape.actions or time.monotonic() < deadline):
         before = Turn(deepcopy(turn.observation), turn.rng, turn.state)
         outputs = policy.say([turn])
         [action] = policy.choose(outputs, [turn])
         if comparison:
             comparison.compare(before.observation, outputs[ACTION][0], policy.interface.action)
-        if len(actions) % stride == 0:
+        if len(tape.actions) % stride == 0:
             looks.append(Look(before, action))
-        observations.append(_flat(policy.interface.observation, before.observation))
-        actions.append([float(element) for element in np.asarray(action).ravel()])
-        values += rounded(outputs["value"].ravel()[:1]) if "value" in outputs else []
+        tape.decided(_flat(policy.interface.observation, before.observation), action, outputs)
         turn.observation, reward, terminated, truncated, _ = env.step(action)
-        rewards += rounded([reward])
-        total += float(reward)
-        ending = "terminated" if terminated else "truncated" if truncated else "cut"
-    whole = ending != "cut"
-    repeated = not whole or abs(total - counted) <= SAME_RETURN * max(1.0, abs(counted))
-    told = "" if repeated else f"it was counted with {counted:.6g}: the environment does not repeat itself by its seed"
-    episode = Episode(
-        choice=choice,
-        name=str(index),
-        seed=seed,
-        total=total,
-        observations=observations if observations[0] else [],
-        actions=[rounded(action) for action in actions] if len(actions[0]) <= MOST_ELEMENTS else [],
-        rewards=rewards,
-        values=values,
-        ending=ending,
-        remark=told,
-    )
-    return Take(episode, actions, looks)
+        tape.stepped(float(reward), "terminated" if terminated else "truncated" if truncated else "cut")
+    return Take(tape.episode(choice, index, seed, counted), tape.actions, looks)
+
+
+@dataclass
+class _Tape:
+    """One episode while it is played."""
+
+    observations: list[list[float]] = field(default_factory=list)
+    actions: list[list[float]] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    total: float = 0.0
+    ending: Ending = "cut"
+
+    @property
+    def rolls(self) -> bool:
+        """It has not ended, and there is room for another step."""
+        return self.ending == "cut" and len(self.actions) < MOST_STEPS
+
+    def decided(self, observation: list[float], action: Any, outputs: Mapping[str, Any]) -> None:
+        self.observations.append(observation)
+        self.actions.append([float(element) for element in np.asarray(action).ravel()])
+        self.values += rounded(outputs["value"].ravel()[:1]) if "value" in outputs else []
+
+    def stepped(self, reward: float, ending: Ending) -> None:
+        self.rewards += rounded([reward])
+        self.total += reward
+        self.ending = ending
+
+    def episode(self, choice: Choice, index: int, seed: int, counted: float) -> Episode:
+        """As it is kept. `counted`: the return by which it was evaluated."""
+        return Episode(
+            choice=choice,
+            name=str(index),
+            seed=seed,
+            total=self.total,
+            observations=self.observations if self.observations[0] else [],
+            actions=[rounded(action) for action in self.actions] if len(self.actions[0]) <= MOST_ELEMENTS else [],
+            rewards=self.rewards,
+            values=self.values,
+            ending=self.ending,
+            remark=self._remark(counted),
+        )
+
+    def _remark(self, counted: float) -> str:
+        if self.ending == "cut" or abs(self.total - counted) <= SAME_RETURN * max(1.0, abs(counted)):
+            return ""
+        return f"it was counted with {counted:.6g}: the environment does not repeat itself by its seed"
 
 
 def _frames(spec: RLEnvironmentSpec, action: Space, takes: Sequence[Take]) -> tuple[bytes, str]:
