@@ -54,6 +54,7 @@ class Operator:
             "CHECKREIN_TOKEN_FILE": str(state.path / "token"),
             "CHECKREIN_PORT": str(self.port),
             "CHECKREIN_LEASE": lease,
+            "MALLOC_ARENA_MAX": "2",  # as in the chart
         }
         self.start()
 

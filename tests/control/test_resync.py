@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+import kopf
 import pytest
 from tests.control import builders as b
 
+from checkrein.control.apiserver import connected
 from checkrein.control.cache import Cache, Key
 from checkrein.control.cluster import ApiError, Cluster, Listed, NameTaken, Page, is_same_work
 from checkrein.control.conditions import Transition
@@ -205,9 +207,7 @@ def test_which_errors_may_pass(error: ApiError, temporary: bool) -> None:
 
 
 async def test_a_server_that_is_away_is_an_error_of_ours() -> None:
-    from kubernetes.aio import client
-
-    async with client.ApiClient(client.Configuration(host="http://127.0.0.1:1")) as api:
+    async with connected(kopf.ConnectionInfo(server="http://127.0.0.1:1")) as api:
         with pytest.raises(ApiError) as raised:
             await Cluster(api).get("Job", "games", "j")
     assert (raised.value.status, raised.value.reason, raised.value.temporary) == (0, "Unreachable", True)

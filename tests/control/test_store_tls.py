@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from kubernetes.aio import client, config
 from tests.api.objects import MISSING, agent, changed
 from tests.api.server import Server
 from tests.cluster.controlplane import ControlPlane
@@ -23,6 +22,7 @@ from tests.cluster.steps import ClusterError, wait_until
 from tests.control.conftest import Operator, named_kubeconfig
 
 from checkrein.api.tasks import AUTHORITIES, TASK_VARIABLE, AgentTask
+from checkrein.control.apiserver import connected
 from checkrein.control.cluster import Cluster
 from checkrein.control.plan import Unavailable
 from checkrein.control.requests import EnsureSession
@@ -76,7 +76,11 @@ def test_a_pod_is_given_the_authorities_with_its_session(controlplane: ControlPl
 
 
 def test_a_renewed_bundle_reaches_pods_that_have_a_session_already(
-    controlplane: ControlPlane, running: Operator, secured: Minio, tmp_path: Path
+    controlplane: ControlPlane,
+    running: Operator,
+    secured: Minio,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert secured.authorities
     settings = Settings(
@@ -84,14 +88,14 @@ def test_a_renewed_bundle_reaches_pods_that_have_a_session_already(
         images=Images(trainer="t", agent="a"),
     )
     (tmp_path / "credentials.json").write_text(running.user.model_dump_json(by_alias=True, exclude_none=True))
+    monkeypatch.setenv("KUBECONFIG", str(controlplane.kubeconfig))
     bundle = tmp_path / AUTHORITIES
     decisions = settings.store.location("decisions", write_prefix="decisions/c/default/uid/")
     owner = (("apiVersion", "v1"), ("kind", "Pod"), ("name", "a"), ("uid", "uid"))
     request = EnsureSession("default", "renewed", "agent", settings.store.location("policies"), owner, decisions)
 
     async def ensured() -> Any:
-        await config.load_kube_config(str(controlplane.kubeconfig))  # type: ignore[no-untyped-call]
-        async with client.ApiClient() as api, httpx.AsyncClient() as http:
+        async with connected() as api, httpx.AsyncClient() as http:
             stores = Stores(settings, "c", tmp_path / "credentials.json")
             return (await World(Cluster(api), stores, http, {}, lambda: "").answer([request]))[request]
 

@@ -86,11 +86,8 @@ def _operate(environment: Mapping[str, str], log: Path, broken: Callable[[], Non
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     os.environ.update(environment)
-    from kubernetes.aio.config import kube_config
-
     from checkrein.control import main
 
-    kube_config.KUBE_CONFIG_DEFAULT_LOCATION = environment["KUBECONFIG"]  # read when it was imported, before the fork
     if broken:
         broken()
     main.main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import checkrein.agent.lean  # noqa: F401 - before all that it makes lighter
+import checkrein.lean  # noqa: F401 - before all that it makes lighter
 
 # isort: split
 import asyncio

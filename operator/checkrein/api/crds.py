@@ -135,6 +135,11 @@ RESOURCES = (
 )
 
 
+def name(resource: Resource) -> str:
+    """The name of its CustomResourceDefinition."""
+    return f"{resource.plural}.{GROUP}"
+
+
 def definition(resource: Resource) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
     names = {
@@ -156,7 +161,7 @@ def definition(resource: Resource) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{GROUP}"},
+        "metadata": {"name": name(resource)},
         "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
     }
 
@@ -173,10 +178,10 @@ def _subresources(resource: Resource) -> dict[str, Any]:
 def _object_schema(resource: Resource) -> dict[str, Any]:
     """The model's schema within a Kubernetes object. Names are bounded, because children's names derive from them."""
     schema = structural(resource.model)
-    name = {"type": "string", "maxLength": 40, "pattern": resource.name_pattern}
+    named = {"type": "string", "maxLength": 40, "pattern": resource.name_pattern}
     schema["properties"] = {
         **{key: {"description": text, "type": "string"} for key, text in _OBJECT_FIELDS.items()},
-        "metadata": {"type": "object", "properties": {"name": name}},
+        "metadata": {"type": "object", "properties": {"name": named}},
         "spec": schema["properties"]["spec"],
         # kstatus takes an object without observedGeneration for one that is done.
         "status": without_defaults(schema["properties"]["status"])

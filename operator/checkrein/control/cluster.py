@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar
 
 import aiohttp
 import msgspec
-from kubernetes.aio import client
 
 from checkrein.api.meta import bounded
 from checkrein.control import metrics
+from checkrein.control.apiserver import ApiServer
 from checkrein.control.cache import version_of
 from checkrein.control.children import held_by
 from checkrein.control.kinds import KINDS, Kind
@@ -22,7 +22,8 @@ Raw = dict[str, Any]
 T_co = TypeVar("T_co", covariant=True)
 FIELD_MANAGER = "checkrein"
 TIMEOUT_SECONDS = 30
-PAGE = 250
+PAGE = 100
+"""Objects that a list holds at once: a whole kind's, as text and parsed, would be more than all that is kept."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 TERMINATING = "NamespaceTerminating"  # a cause that says more than its reason, Forbidden
@@ -106,7 +107,7 @@ class BeingDeleted(NameTaken):
 class Cluster:
     """Verbs on objects, by kind, namespace and name."""
 
-    def __init__(self, api: client.ApiClient, fence: Callable[[], float] | None = None) -> None:
+    def __init__(self, api: ApiServer, fence: Callable[[], float] | None = None) -> None:
         """`fence` gives the seconds for which this process may still write, or raises NotLeading."""
         self._api = api
         self._fence = fence
@@ -241,19 +242,9 @@ class Cluster:
     ) -> bytes:
         seconds = TIMEOUT_SECONDS if method == "GET" or self._fence is None else min(TIMEOUT_SECONDS, self._fence())
         headers = {"Accept": accept, "Content-Type": content_type}
-        request = await self._api.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
         code, begun = 0, time.perf_counter()
         try:
-            response = await self._api.call_api(*request, _request_timeout=seconds)
-            data: bytes = await response.read()  # type: ignore[no-untyped-call]
-            code = response.status
+            code, data = await self._api.send(method, path, query or {}, headers, body, seconds)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from error
         finally:

@@ -16,8 +16,9 @@ import kopf
 from kopf._cogs.structs.references import Insights
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory  # kopf.operator takes one
 
-from checkrein.control import metrics
+from checkrein.control import apiserver, metrics
 from checkrein.control.cache import Key, version_of
+from checkrein.control.cluster import PAGE
 from checkrein.control.kinds import CHILD_SELECTOR, CHILDREN, WATCHED, Kind
 from checkrein.control.reconciler import Reconciler
 
@@ -157,6 +158,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.connect_timeout = CONNECT_SECONDS
     chosen.networking.error_backoffs = _Patience()
     chosen.watching.inactivity_timeout = SILENT_SECONDS
+    chosen.watching.chunk_size = PAGE
     chosen.watching.server_timeout = WATCH_SECONDS
     chosen.watching.client_timeout = WATCH_SECONDS + REQUEST_SECONDS
     chosen.process.ultimate_exiting_timeout = None  # else it kills its thread ten minutes after the watches ended
@@ -170,16 +172,10 @@ def settings() -> kopf.OperatorSettings:
 def registry(reconciler: Reconciler, tell: Tell) -> kopf.OperatorRegistry:
     """Handlers that tell the reconciler what the watches show."""
     made = kopf.OperatorRegistry()
-    kopf.on.login(registry=made, id="login")(login)
+    kopf.on.login(registry=made, id="login")(apiserver.login)
     for kind in WATCHED:
         _watch(made, kind, reconciler, tell)
     return made
-
-
-async def login(**arguments: Any) -> Any:
-    """In a pod its service account, elsewhere the kubeconfig."""
-    found = kopf.login_with_service_account(**arguments)
-    return found or kopf.login_with_kubeconfig(**arguments)
 
 
 def _watch(made: kopf.OperatorRegistry, kind: Kind, reconciler: Reconciler, tell: Tell) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import checkrein.control.lean  # noqa: F401 - before all that it makes lighter
+
+# isort: split
 import asyncio
 import logging
 import os
@@ -19,11 +22,11 @@ from typing import TypeVar
 
 import httpx
 import uvloop
-from kubernetes.aio import client, config
 from pydantic import ValidationError
 
 from checkrein.api.tasks import CREDENTIALS_FILE
-from checkrein.control import account, handlers, metrics, server
+from checkrein.control import account, apiserver, handlers, metrics, server
+from checkrein.control.apiserver import ApiServer
 from checkrein.control.cache import Cache, Key
 from checkrein.control.cluster import ApiError, Cluster
 from checkrein.control.controllers import Scope, place
@@ -73,11 +76,7 @@ async def _operate(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    try:
-        config.load_incluster_config()  # type: ignore[no-untyped-call]
-    except config.ConfigException:
-        await config.load_kube_config()  # type: ignore[no-untyped-call]
-    async with client.ApiClient() as api, httpx.AsyncClient(trust_env=False) as http:
+    async with apiserver.connected() as api, httpx.AsyncClient(trust_env=False) as http:
         definitions, filled = Definitions(Cluster(api), settings.resync_seconds), asyncio.Event()
         resources, port = Resources(Cache(), lambda: False), int(os.environ.get(PORT_VARIABLE, server.PORT))
 
@@ -99,7 +98,7 @@ async def _told(stop: asyncio.Event) -> None:
 
 
 async def _live(
-    api: client.ApiClient,
+    api: ApiServer,
     http: httpx.AsyncClient,
     settings: Settings,
     definitions: Definitions,
@@ -145,7 +144,7 @@ def _queue(cache: Cache) -> WorkQueue[Key]:
     return queue
 
 
-def _leader(api: client.ApiClient) -> Leader | None:
+def _leader(api: ApiServer) -> Leader | None:
     lease = os.environ.get(LEASE_VARIABLE)
     if not lease:
         return None

@@ -1,4 +1,4 @@
-"""What libraries import though a replica never uses it: 6 MB of memory, and a tenth of a second of its start.
+"""What libraries import though replicas and operator never use it: 6 MB of memory, and a tenth of a second of a start.
 
 To be imported before them.
 """
