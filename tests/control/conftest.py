@@ -54,7 +54,8 @@ class Operator:
             "CHECKREIN_TOKEN_FILE": str(state.path / "token"),
             "CHECKREIN_PORT": str(self.port),
             "CHECKREIN_LEASE": lease,
-            "MALLOC_ARENA_MAX": "2",  # as in the chart
+            "MALLOC_ARENA_MAX": "2",  # as in the chart, this one and the next
+            "MALLOC_MMAP_THRESHOLD_": "131072",
         }
         self.start()
 

@@ -101,13 +101,12 @@ def test_a_child_of_another_owner_under_the_same_name_has_left_the_first() -> No
     assert [o["metadata"]["uid"] for o in cache.children("b-uid")] == ["another"]
 
 
-def test_objects_are_listed_by_kind_and_namespace() -> None:
+def test_objects_are_listed_by_kind() -> None:
     cache = Cache()
     elsewhere = raw("Job", "k")
     elsewhere["metadata"]["namespace"] = "other"
     for obj in (raw("Job", "j2"), raw("Job", "j1"), raw("Pod", "p"), elsewhere):
         cache.put(obj)
-    assert [o["metadata"]["name"] for o in cache.in_namespace("Job", "games")] == ["j1", "j2"]
     assert set(cache.keys("Job")) == {Key("Job", "games", "j1"), Key("Job", "games", "j2"), Key("Job", "other", "k")}
 
 
@@ -122,6 +121,41 @@ ELSEWHERE = {**JOB, "metadata": {**JOB["metadata"], "namespace": "other"}}
 
 def version(name: str, used: bool) -> dict[str, Any]:
     return own("PolicyVersion", b.version(name, usedBy=["agentdeployment/cartpole"] if used else []))
+
+
+def naming(cache: Cache, kind: str, name: str, by: str) -> list[str]:
+    return [obj["metadata"]["name"] for obj in cache.naming(Key(kind, "games", name), by)]
+
+
+def test_who_names_an_object_is_known_for_as_long_as_it_does() -> None:
+    cache = Cache()
+    cache.put(AGENT)
+    assert naming(cache, "PolicyVersion", "cartpole-1", "AgentDeployment") == ["cartpole"]
+    assert naming(cache, "PolicyVersion", "cartpole-1", "TrainingJob") == []
+    another = told(own("AgentDeployment", b.agent("cartpole-2")), 10)
+    cache.put(another)
+    assert naming(cache, "PolicyVersion", "cartpole-1", "AgentDeployment") == []
+    assert naming(cache, "PolicyVersion", "cartpole-2", "AgentDeployment") == ["cartpole"]
+    cache.remove(Key("AgentDeployment", "games", "cartpole"), version_of(another))
+    assert naming(cache, "PolicyVersion", "cartpole-2", "AgentDeployment") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param("RLEnvironment", "cartpole", id="its environment"),
+        pytest.param("Policy", "cartpole", id="its policy"),
+        pytest.param("AgentDeployment", "cartpole", id="who is said to use it"),
+    ],
+)
+def test_a_version_names(kind: str, name: str) -> None:
+    cache = Cache()
+    cache.put(version("cartpole-1", used=True))
+    assert naming(cache, kind, name, "PolicyVersion") == ["cartpole-1"]
+
+
+def told(obj: dict[str, Any], at: int) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(at)}}
 
 
 def judging(**fields: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the watches have told: the newest known state of every object, as far as it is read, and who owns whom.
+"""What the watches have told: each object's newest known state, as far as it is read, and who owns and who names whom.
 
 Whoever tells of an object says at which version, and may do so late and in any order: what is older than what is known
 of the name, its absence included, is no news. So the cache never goes back. The versions of a kind are numbers that
@@ -8,12 +8,14 @@ grow, from one namesake to the next, too (https://kep.k8s.io/5504).
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from checkrein.api.names import OWNER_UID
+from checkrein.control.references import named
 from checkrein.control.slim import slim
 
+H = TypeVar("H", bound=Hashable)
 Raw = dict[str, Any]
 NEVER = -1
 ABSENCES = 4096
@@ -39,11 +41,12 @@ def version_of(obj: Mapping[str, Any]) -> int:
 
 
 class Cache:
-    """Objects by kind, namespace and name, and children by their owner's uid."""
+    """Objects by kind, namespace and name, children by their owner's uid, and others by whom they name."""
 
     def __init__(self) -> None:
         self._objects: defaultdict[tuple[str, str], dict[str, Raw]] = defaultdict(dict)
         self._children: defaultdict[str, set[Key]] = defaultdict(set)
+        self._naming: defaultdict[Key, set[Key]] = defaultdict(set)
         self._absent: OrderedDict[Key, int] = OrderedDict()
 
     def __len__(self) -> int:
@@ -56,9 +59,11 @@ class Cache:
             return False
         self._take(key)
         self._absent.pop(key, None)
-        self._objects[key.kind, key.namespace][key.name] = slim(obj)
-        if owner := obj["metadata"].get("labels", {}).get(OWNER_UID):
+        kept = self._objects[key.kind, key.namespace][key.name] = slim(obj)
+        if owner := kept["metadata"].get("labels", {}).get(OWNER_UID):
             self._children[owner].add(key)
+        for kind, name in named(kept):
+            self._naming[Key(kind, key.namespace, name)].add(key)
         return True
 
     def remove(self, key: Key, version: int) -> Raw | None:
@@ -73,10 +78,12 @@ class Cache:
 
     def _take(self, key: Key) -> Raw | None:
         obj = self._objects[key.kind, key.namespace].pop(key.name, None)
-        if obj and (owner := obj["metadata"].get("labels", {}).get(OWNER_UID)):
-            self._children[owner].discard(key)
-            if not self._children[owner]:
-                del self._children[owner]
+        if obj is None:
+            return None
+        if owner := obj["metadata"].get("labels", {}).get(OWNER_UID):
+            _discard(self._children, owner, key)
+        for kind, name in named(obj):
+            _discard(self._naming, Key(kind, key.namespace, name), key)
         return obj
 
     def get(self, key: Key) -> Raw | None:
@@ -88,10 +95,6 @@ class Cache:
         known = self.get(key)
         return version <= (version_of(known) if known else self._absent.get(key, NEVER))
 
-    def in_namespace(self, kind: str, namespace: str) -> list[Raw]:
-        """All objects of a kind in a namespace, by name."""
-        return [obj for _, obj in sorted(self._objects[kind, namespace].items())]
-
     def objects(self, kind: str) -> list[Raw]:
         """All objects of a kind. Another thread may ask: it gets what was there at one moment of each namespace."""
         known = list(self._objects.items())
@@ -99,7 +102,14 @@ class Cache:
 
     def children(self, uid: str, kind: str = "") -> list[Raw]:
         """Objects that carry this owner's uid, by key."""
-        found = (self.get(key) for key in sorted(self._children.get(uid, ())) if kind in ("", key.kind))
+        return self._sorted(self._children.get(uid, ()), kind)
+
+    def naming(self, named: Key, kind: str) -> list[Raw]:
+        """Objects of this kind that name this one (`references.py`), by key. It need not exist."""
+        return self._sorted(self._naming.get(named, ()), kind)
+
+    def _sorted(self, keys: Iterable[Key], kind: str) -> list[Raw]:
+        found = (self.get(key) for key in sorted(keys) if kind in ("", key.kind))
         return [obj for obj in found if obj is not None]
 
     def keys(self, kind: str) -> Iterator[Key]:
@@ -107,3 +117,9 @@ class Cache:
         for (known_kind, namespace), objects in list(self._objects.items()):
             if known_kind == kind:
                 yield from (Key(kind, namespace, name) for name in list(objects))
+
+
+def _discard(index: dict[H, set[Key]], of: H, key: Key) -> None:
+    index[of].discard(key)
+    if not index[of]:
+        del index[of]

@@ -64,15 +64,14 @@ def _observe_training(job: TrainingJob, scope: Scope) -> TrainingObserved:
 
 
 def _newest_version(namespace: str, policy: str, scope: Scope) -> PolicyVersion | None:
-    versions = (v for v in scope.cache.in_namespace("PolicyVersion", namespace) if v["spec"]["policy"] == policy)
+    versions = scope.cache.naming(Key("Policy", namespace, policy), "PolicyVersion")
     newest = max(versions, key=lambda version: int(version["spec"]["version"]), default=None)
     return next(iter(readable(PolicyVersion, [newest])), None) if newest else None
 
 
 def _observe_policy(version: PolicyVersion, scope: Scope) -> policy.Observed:
-    """Only those that name it are read whole: there may be a thousand."""
-    name, agents = version.metadata.name, scope.cache.in_namespace("AgentDeployment", version.metadata.namespace)
-    naming = readable(AgentDeployment, (raw for raw in agents if name in _named_by(raw)))
+    key = Key("PolicyVersion", version.metadata.namespace, version.metadata.name)
+    naming = readable(AgentDeployment, scope.cache.naming(key, "AgentDeployment"))
     return policy.Observed(deployments=naming, settings=scope.settings)
 
 
@@ -122,47 +121,29 @@ def concerned(obj: Raw, cache: Cache) -> Iterable[Key]:
         labels = meta.get("labels", {})
         if OWNER_KIND in labels and OWNER_NAME in labels:
             yield Key(labels[OWNER_KIND], namespace, labels[OWNER_NAME])
+    named = Key(kind, namespace, name)
     if kind == "RLEnvironment":
-        yield from (
-            key_of(job)
-            for job in cache.in_namespace("TrainingJob", namespace)
-            if job["spec"]["environmentRef"]["name"] == name
-        )
-        yield from _judged_in(namespace, name, cache)
+        yield from map(key_of, cache.naming(named, "TrainingJob"))
+        yield from _judged_in(named, cache)
     elif kind == "PolicyVersion":
-        yield from (
-            key_of(agent) for agent in cache.in_namespace("AgentDeployment", namespace) if name in _named_by(agent)
-        )
+        yield from map(key_of, cache.naming(named, "AgentDeployment"))
     elif kind == "AgentDeployment":
         for agent in readable(AgentDeployment, [obj]):
-            yield from _policies_of(agent, cache)
+            yield from _policies_of(agent, named, cache)
 
 
-def _judged_in(namespace: str, environment: str, cache: Cache) -> Iterable[Key]:
+def _judged_in(environment: Key, cache: Cache) -> Iterable[Key]:
     """AgentDeployments that watch or try versions of this environment: its reward's bounds are those of the gates."""
-    versions = cache.in_namespace("PolicyVersion", namespace)
-    trained = {v["metadata"]["name"] for v in versions if v["spec"]["environment"]["name"] == environment}
-    for agent in cache.in_namespace("AgentDeployment", namespace):
-        if agent["spec"].get("strategy") and not trained.isdisjoint(_named_by(agent)):
-            yield key_of(agent)
+    for version in cache.naming(environment, "PolicyVersion"):
+        for agent in cache.naming(key_of(version), "AgentDeployment"):
+            if agent["spec"].get("strategy"):
+                yield key_of(agent)
 
 
-def _named_by(agent: Raw) -> set[str | None]:
-    """`rollout.names_observed` of an object as it is in the cache, without reading all of it for each of many."""
-    spec, status = agent["spec"], agent.get("status", {})
-    reserve = (spec.get("fallback") or {}, spec.get("override") or {})
-    reference = (spec.get("strategy") or {}).get("reference")
-    pointers = {(status.get(pointer) or {}).get("name") for pointer in ("stable", "candidate")}
-    acted = {*pointers, *(entry.get("from") for entry in status.get("history", ()))}
-    return {spec["policyVersion"], reference, *(part.get("policyVersion") for part in reserve), *acted}
-
-
-def _policies_of(agent: AgentDeployment, cache: Cache) -> Iterable[Key]:
-    """PolicyVersions that it uses, or that say that it does."""
-    namespace, entry = agent.metadata.namespace, policy.user(agent)
-    lives = cache.get(Key("AgentDeployment", namespace, agent.metadata.name)) is not None
-    used = policy.names_used(agent) if lives else frozenset()
-    for version in cache.in_namespace("PolicyVersion", namespace):
-        said = version.get("status", {}).get("usedBy", ())
-        if (version["metadata"]["name"] in used) != (entry in said):
-            yield key_of(version)
+def _policies_of(agent: AgentDeployment, key: Key, cache: Cache) -> Iterable[Key]:
+    """PolicyVersions that it uses and that do not say so, and those that say so though it does not."""
+    used = policy.names_used(agent) if cache.get(key) else frozenset()
+    said = {version["metadata"]["name"] for version in cache.naming(key, "PolicyVersion")}
+    for name in sorted(used ^ said):
+        if cache.get(version := Key("PolicyVersion", key.namespace, name)):
+            yield version
