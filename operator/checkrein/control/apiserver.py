@@ -20,14 +20,14 @@ def login(**_: Any) -> kopf.ConnectionInfo:
     """In a pod its service account, elsewhere the kubeconfig. Raises kopf.LoginError, OSError."""
     settings: Any = kopf.OperatorSettings()
     if account := kopf.login_with_service_account(settings=settings):
-        return dataclasses.replace(account, server=_in_pod() or account.server)
+        return dataclasses.replace(account, server=address_in_pod() or account.server)
     if person := kopf.login_with_kubeconfig(settings=settings):
         return person
     raise kopf.LoginError("there is neither a service account nor a kubeconfig: set KUBECONFIG")
 
 
-def _in_pod() -> str:
-    """By the address that every pod is given: it needs no name service."""
+def address_in_pod() -> str:
+    """Where every pod is told that the API server is: it takes no name service. Empty elsewhere."""
     host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     return f"https://{f'[{host}]' if ':' in host else host}:{port}" if host and port else ""
 
