@@ -10,13 +10,15 @@ from __future__ import annotations
 import binascii
 import hmac
 import os
+from collections import OrderedDict
+from functools import lru_cache
 
 import msgspec
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from numpy.typing import NDArray
 
-from checkrein.agent.keyring import KEY_ID_BYTES, Key, Keyring
+from checkrein.agent.keyring import KEY_ID_BYTES, Key, Keyring, Mac
 
 FORMAT = b"\x02"
 MAC_BYTES = 32
@@ -24,6 +26,8 @@ NONCE_BYTES = 12
 STATE_LIMIT = 4096
 """Bytes of a network's state that travel in the token. More stays at the replica."""
 TOKEN_LIMIT = 32 * 1024
+REMEMBERED = 1024
+"""Tokens sealed here that need not be opened when they come back."""
 _HEAD = len(FORMAT) + KEY_ID_BYTES + MAC_BYTES
 _BLOCK = 4
 # base64url (RFC 4648, section 5) by way of the C functions for base64; the other two signs of that are no part of it.
@@ -36,7 +40,7 @@ class TokenError(ValueError):
     """Not a token of this deployment: made up, changed, cut short, of another deployment, or of a key long gone."""
 
 
-class Episode(msgspec.Struct, array_like=True, frozen=True):
+class Episode(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Where an episode stands. Fields are only ever appended, with defaults: older tokens must stay readable."""
 
     id: bytes
@@ -61,6 +65,7 @@ class Tokens:
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
+        self._sealed: OrderedDict[str, tuple[Episode, str]] = OrderedDict()  # tokens that may come back, with the uid
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Episode).decode
 
@@ -80,18 +85,25 @@ class Tokens:
         """The token of an episode of the deployment with this uid."""
         key = self._key(episode)
         content = self._encode(episode)
-        data = b"".join((FORMAT, key.id, _mac(key, content, uid), content))
-        return binascii.b2a_base64(data, newline=False).translate(_TO_URL).decode()
+        data = b"".join((FORMAT, key.id, _mac(key, uid)(content), content))
+        token = binascii.b2a_base64(data, newline=False).translate(_TO_URL).decode()
+        self._sealed[token] = episode, uid
+        if len(self._sealed) > REMEMBERED:
+            self._sealed.popitem(last=False)
+        return token
 
     def open(self, token: str, uid: str) -> Episode:
         """The episode. Raises TokenError."""
+        remembered = self._sealed.pop(token, None)  # mostly it comes back to who sealed it, and once
+        if remembered and remembered[1] == uid and self._keyring.find(remembered[0].key):
+            return remembered[0]
         try:
             if len(token) > TOKEN_LIMIT:
                 raise TokenError("longer than any token")
             data = binascii.a2b_base64(token.encode().translate(_FROM_URL), strict_mode=True)
             key = self._keyring.find(data[1 : 1 + KEY_ID_BYTES])
             mac, content = data[1 + KEY_ID_BYTES : _HEAD], data[_HEAD:]
-            if data[:1] != FORMAT or key is None or not hmac.compare_digest(mac, _mac(key, content, uid)):
+            if data[:1] != FORMAT or key is None or not hmac.compare_digest(mac, _mac(key, uid)(content)):
                 raise TokenError("not sealed by this deployment")
             return self._decode(content)
         except (binascii.Error, ValueError) as error:
@@ -130,5 +142,7 @@ class Tokens:
         return key
 
 
-def _mac(key: Key, content: bytes, uid: str) -> bytes:
-    return key.token(b"\x00".join((FORMAT, key.id, uid.encode(), b"")))(content)
+@lru_cache(maxsize=8)  # a few keys, a few deployments
+def _mac(key: Key, uid: str) -> Mac:
+    """Authenticates the tokens of the deployment with this uid."""
+    return key.token(b"\x00".join((FORMAT, key.id, uid.encode(), b"")))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from checkrein.agent.driver import Driver
@@ -20,8 +20,7 @@ from checkrein.api.spaces import Space
 Draw = Callable[[int], Array]
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True, gc=False):
     """Where a decision is taken. `previous` is the action executed before it, of the action's shape."""
 
     observation: Observation
@@ -29,8 +28,7 @@ class Situation:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True, gc=False):
     """What one of those who may act comes to. `action` (JSON-ready) is None where the shield lets nothing through.
 
     `array` is the action of the space's shape.

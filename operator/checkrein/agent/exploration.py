@@ -7,9 +7,9 @@ same when a decision is asked for again. `docs/exploration.md` says what counts 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from checkrein.agent.kernel import Outputs
@@ -24,8 +24,7 @@ FEW = 256
 """Up to so many actions all that an epsilon-greedy decision needs is laid out beforehand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """An action before the shield.
 
     `propensity` is the probability (Box: the density) of `action`, None where it has none. `probabilities` are those

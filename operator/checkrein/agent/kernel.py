@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from checkrein.agent.operators import sampling
@@ -20,8 +20,7 @@ States = tuple[Array, ...]
 """What a recurrent network hands on, in the order of the graph's inputs `state.0`, `state.1`, ..."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(msgspec.Struct, frozen=True, gc=False):
     """What a network says of one observation; the batch dimension is removed."""
 
     action: Array

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -50,7 +50,6 @@ class Key:
         """Names the key in a token without telling it."""
         return sha256(b"checkrein token key id" + self.secret).digest()[:KEY_ID_BYTES]
 
-    @lru_cache(maxsize=8)  # noqa: B019 - a few keys, a few deployments
     def token(self, prefix: bytes) -> Mac:
         """Authenticates tokens that have this before them."""
         return Mac(self._derive(b"checkrein episode token"), prefix)

@@ -42,8 +42,9 @@ class Bucket:
         """Nanoseconds until one more decision is left; 0: there is one."""
         elapsed = now - self._last
         self._last = now
-        if elapsed > 0:
-            self._spent = max(0, self._spent - elapsed * self._rate)
+        if elapsed > 0 and self._spent:
+            left = self._spent - elapsed * self._rate
+            self._spent = left if left > 0 else 0
         missing = self._spent + self._cost - self._capacity
         return -(-missing // self._rate) if missing > 0 else 0
 
@@ -95,12 +96,16 @@ class Limiter:
         if self._all is None and self._others is None:
             return None
         now = self._now()
-        buckets = [bucket for bucket in (self._client(caller, now), self._all) if bucket is not None]
-        wait = max(bucket.wait(now) for bucket in buckets)
+        own, shared = self._client(caller, now), self._all
+        wait = own.wait(now) if own else 0
+        if shared:
+            wait = max(wait, shared.wait(now))
         if wait:
             return wait / NANOSECONDS
-        for bucket in buckets:
-            bucket.take()
+        if own:
+            own.take()
+        if shared:
+            shared.take()
         return None
 
     def _client(self, caller: str, now: int) -> Bucket | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from checkrein.store.decisions.records import ClosedRecord, End
 from checkrein.store.decisions.registry import Opened
 from checkrein.store.decisions.segments import Header, stamp
 
+PIECE_BYTES = 32 * 1024  # of a segment that is read, and compressed in 0.2 ms
 OPEN, SEALED = ".open", ".sealed"
 
 
@@ -53,9 +55,13 @@ class Sealed:
     header: Header
     size: int
 
-    def lines(self) -> bytes:
-        """The records. Raises OSError."""
-        return self.path.read_bytes()[: self.size].split(b"\n", 1)[1]
+    def lines(self) -> Iterator[bytes]:
+        """The records, in pieces of the file. Raises OSError."""
+        with self.path.open("rb") as file:
+            left = self.size - len(file.readline())
+            while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+                left -= len(piece)
+                yield piece
 
 
 def lock(folder: Path) -> int:
@@ -214,7 +220,9 @@ def recover(folder: Path, timestamp: str) -> Recovered | None:
 def _opened(first: Sealed) -> Opened | None:
     if first.header.first != 1:
         return None
-    line = msgspec.json.decode(first.lines().split(b"\n", 1)[0], type=Line)
+    with first.path.open("rb") as file:
+        file.readline()  # of the beginnings
+        line = msgspec.json.decode(file.readline(), type=Line)
     return msgspec.json.decode(line.record, type=Opened)
 
 

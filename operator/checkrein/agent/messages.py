@@ -28,7 +28,7 @@ _MSGSPEC_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<field>.*)`)?$",
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>.*)`", re.DOTALL)
 
 
-class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """A request. `reward`, `cost` and `objective` are those of the previous action; an ending needs no observation, and
     gets no action."""
 
@@ -51,7 +51,7 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return "aborted" if self.aborted else None
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """An answer with an action. `episode` goes into the next request of this episode."""
 
     action: Any
@@ -121,6 +121,7 @@ class Reader:
             bases=(Act,),
             forbid_unknown_fields=True,
             frozen=True,
+            gc=False,
         )
         decoder: msgspec.json.Decoder[Act] = msgspec.json.Decoder(request)
         self._decode = decoder.decode

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from checkrein.agent.expressions import Expression, ExpressionError, Vocabulary, plain
@@ -25,8 +26,7 @@ class RuleError(ValueError):
     """What is wrong with a field of a rule, as a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """What rules look at in one decision: CEL's variables, None without expressions, and the action before."""
 
     context: Any

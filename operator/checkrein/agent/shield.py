@@ -12,10 +12,10 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from checkrein.agent.exploration import Proposal
@@ -33,8 +33,7 @@ class ShieldError(ValueError):
     """A rule that cannot be kept here; names the rule and the field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True, gc=False):
     """What became of a proposed action."""
 
     action: Array | None

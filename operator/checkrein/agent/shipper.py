@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from checkrein.store.decisions.registry import Anchor, Closed, Opened
 from checkrein.store.errors import AlreadyExists, StoreError
 
 NICE = 10
+REST_SECONDS = 0.001
 log = logging.getLogger(__name__)
 
 READ_ATTEMPTS = 5  # then what comes after a damaged file must not wait any longer
@@ -106,7 +107,7 @@ class Shipper:
                 before.unlink(missing_ok=True)
             self._kept[file.header.stream] = file.path
 
-        self._add(key, lambda: segments.pack(file.header, file.lines()), done)
+        self._add(key, lambda: segments.pack(file.header, self._unhurried(file.lines())), done)
 
     def recovered(self, found: Recovered) -> None:
         """What an earlier boot left, and its end."""
@@ -226,6 +227,13 @@ class Shipper:
         for key in fresh:
             del self._fresh[key]
         return True
+
+    def _unhurried(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """With a rest after each, unless this ends: on one core the system would else let decisions wait for many."""
+        for piece in pieces:
+            yield piece
+            if self._deadline is None:
+                time.sleep(REST_SECONDS)
 
     def _put(self, key: str, data: bytes) -> None:
         assert self._store is not None, "the thread runs only where there is a store"

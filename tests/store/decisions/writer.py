@@ -102,7 +102,7 @@ class LogWriter:
             since=content[0].timestamp,
             until=content[-1].timestamp,
         )
-        return self._put(key, segments.pack(header, b"".join(lines)))
+        return self._put(key, segments.pack(header, lines))
 
     def _anchor(self, name: str, chain: Chain, fresh: dict[str, str]) -> None:
         anchor = Anchor(stream=name, seq=chain.seq, head=chain.head.hex(), timestamp=at(50), segments=fresh)

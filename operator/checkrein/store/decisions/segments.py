@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
+import itertools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ FORMAT = "checkrein.dev/decisions/v1"
 COMPRESSION = 1  # a second of decisions must not cost them milliseconds
 STORED_LIMIT = 2**28
 CONTENT_LIMIT = 2**28  # a reader holds one segment at a time
+GZIP_BITS = 31  # zlib's word for a gzip header around the largest window
 _GZIP = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0))  # deflate, no name, no time
 
 
@@ -53,9 +54,14 @@ def stamp(line: bytes) -> str:
     return _stamp(line).record.timestamp
 
 
-def pack(header: Header, lines: bytes) -> bytes:
-    """The object's bytes: the same for the same records, so that storing twice is storing once."""
-    return gzip.compress(msgspec.json.encode(header) + b"\n" + lines, COMPRESSION, mtime=0)
+def pack(header: Header, lines: Iterable[bytes]) -> bytes:
+    """The object's bytes: the same for the same records, so that storing twice is storing once.
+
+    `lines` are the records' lines, cut anywhere: no more than a piece is worked on at once.
+    """
+    packer = zlib.compressobj(COMPRESSION, wbits=GZIP_BITS)
+    pieces = [packer.compress(piece) for piece in itertools.chain([msgspec.json.encode(header) + b"\n"], lines)]
+    return b"".join((*pieces, packer.flush()))
 
 
 def unpack(data: bytes) -> tuple[Header, list[bytes]]:
@@ -100,7 +106,7 @@ def resumed(header: Header) -> Chain:
 def _decompress(data: bytes) -> bytes:
     if not data.startswith(_GZIP):
         raise SegmentError("does not begin as a segment does")
-    unpacker = zlib.decompressobj(wbits=31)
+    unpacker = zlib.decompressobj(wbits=GZIP_BITS)
     try:
         content = unpacker.decompress(data, CONTENT_LIMIT)
     except zlib.error as error:
