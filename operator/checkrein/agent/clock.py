@@ -17,7 +17,9 @@ class Clock:
     def __call__(self) -> float:
         """Now."""
         steady = self._monotonic()
-        self._ahead = max(self._ahead, self._wall() - steady)
+        ahead = self._wall() - steady
+        if ahead > self._ahead:
+            self._ahead = ahead
         return steady + self._ahead
 
 

@@ -240,9 +240,7 @@ class Decider:
         if turn.episode.unit:
             self._beside(turn, execution)
         token = self._tokens.seal(self._following(turn, execution, entry), self._state.uid)
-        meters = self._metrics.policy(name, turn.episode.arm)
-        meters.count(execution)
-        meters.latency.observe(time.perf_counter() - turn.began)
+        self._metrics.policy(name, turn.episode.arm).count(execution, time.perf_counter() - turn.began)
         return Decision(
             execution.action,
             token,

@@ -137,5 +137,5 @@ class Pilot:
 
     def _failed(self, choice: Choice, arm: str, error: Exception) -> None:
         name = choice.policy.name if choice.policy else ""
-        self._metrics.policy(name, arm).failed[choice.regime].inc()
+        self._metrics.policy(name, arm).failed[choice.regime] += 1
         log.warning("%s %s failed to decide: %s: %.200s", choice.regime, name, type(error).__name__, error)

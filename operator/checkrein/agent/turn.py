@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from checkrein.agent.book import Entry
@@ -16,8 +15,7 @@ from checkrein.agent.validation import Observation, element_shape
 from checkrein.api.spaces import Space
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """All that is known before anybody decides.
 
     `digest` is the observation's, `full` says whether the log keeps all of it. `now` is the time of day, `began` is by

@@ -24,6 +24,9 @@ SHORT = 32
 """Up to so many elements Python's own comparisons are faster than numpy's: 1 us instead of 3 for four numbers."""
 
 
+SEQUENCES = (list, tuple)
+
+
 class SpaceError(ValueError):
     """A value that does not belong to its space.
 
@@ -113,7 +116,7 @@ def _short_checker(check: Callable[[Any], Array], least: Array, greatest: Array)
 
     def check_short(value: Any) -> Array:
         values = value if flat else (value,)
-        plain = isinstance(values, list | tuple) and len(values) == size and kinds.issuperset(map(type, values))
+        plain = type(values) in SEQUENCES and len(values) == size and kinds.issuperset(map(type, values))
         return np.array(value, dtype) if plain and inside(floor, values, ceiling) else check(value)
 
     return check_short
