@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from tests.bench.installation import Installation, installation, model_file, ours
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from tests.bench.installation import Installation, installation, model_file, ours, shadowed
 from tests.bench.load import measure
 from tests.bench.report import Figure, write
 from tests.bench.servers import Running, Server, asgi_echo, c_echo, peer, started
@@ -20,6 +22,7 @@ from tests.cluster.processes import State
 from tests.cluster.steps import ClusterError, say, step
 
 CONNECTIONS = (1, 16)
+OURS, SHADOWED = "checkrein", "checkrein, with a shadow"
 Samples = dict[str, dict[str, list[float]]]  # by server, by metric, one for each round
 
 PEERS: dict[str, tuple[str, str, Any]] = {
@@ -44,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     missing: dict[str, str] = {}
     with installation() as surroundings:
-        servers = [s for s in candidates(surroundings, missing) if not options.only or s.name in options.only]
+        servers = list(candidates(surroundings, missing, options.only or ()))
         samples: Samples = defaultdict(lambda: defaultdict(list))
         for number in range(options.rounds):
             for server in servers:
@@ -57,11 +60,22 @@ def main() -> None:
     write("decisions", found, missing=missing, rounds=options.rounds)
 
 
-def candidates(surroundings: Installation, missing: dict[str, str]) -> Iterator[Server]:
-    """Ours, the peers, the floors. A peer that cannot be installed is told in `missing`."""
-    yield ours(surroundings, surroundings.deployment())
+def candidates(surroundings: Installation, missing: dict[str, str], only: Collection[str]) -> Iterator[Server]:
+    """Ours, the peers, the floors; of them `only` those of these names. A peer that cannot be installed is told in
+    `missing`."""
+    own = (ours(surroundings, surroundings.deployment()), shadowed(surroundings))
+    floors = (c_echo(), asgi_echo())
+    yield from (server for server in own if not only or server.name in only)
+    yield from peers(surroundings, missing, only)
+    yield from (server for server in floors if not only or server.name in only)
+
+
+def peers(surroundings: Installation, missing: dict[str, str], only: Collection[str]) -> Iterator[Server]:
+    """Others, as far as they can be installed."""
     model = model_file(surroundings.state.path)
     for name, (packages, path, body) in PEERS.items():
+        if only and name not in only:
+            continue
         try:
             with step(f"{name}'s environment"):
                 made = peer(packages, f"{packages}_start.py", path, body, model)
@@ -69,8 +83,6 @@ def candidates(surroundings: Installation, missing: dict[str, str]) -> Iterator[
         except ClusterError as error:
             missing[name] = str(error)[-500:]
             say(f"{name} is missing: {error}")
-    yield c_echo()
-    yield asgi_echo()
 
 
 def one_round(
@@ -88,12 +100,27 @@ def one_round(
         for stream in (False, True) if running.target.stream else (False,):
             who = f"{server.name} WebSocket" if stream else server.name
             measured(who, running, state, options, samples, stream)
+        if server.name == SHADOWED:
+            samples[server.name]["shadowed"].append(100 * shadowed_share(running.management))
         samples[server.name]["memory"].append(running.megabytes())
     except RuntimeError as error:
         missing[server.name] = str(error)[-500:]
         say(str(error))
     finally:
         running.stop()
+
+
+def shadowed_share(management: str) -> float:
+    """Of all decisions those to which the candidate gave an answer that was compared; what it cannot keep up with is
+    dropped."""
+    counts: dict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(httpx.get(f"{management}/metrics", trust_env=False).text):
+        for sample in family.samples:
+            if sample.name == "checkrein_agent_shadow_total":
+                counts[sample.labels["outcome"]] += sample.value
+            elif sample.name == "checkrein_agent_decisions_total":
+                counts["decisions"] += sample.value
+    return (counts["agreed"] + counts["differed"]) / counts["decisions"]
 
 
 def measured(
@@ -115,7 +142,15 @@ def measured(
 
 def figures(measured: dict[str, dict[str, float]]) -> list[Figure]:
     """Every server's numbers, then ours against the best of the others."""
-    units = {"requests": "requests/s", "p50": "us", "p99": "us", "processor": "us", "memory": "MB", "ready": "s"}
+    units = {
+        "requests": "requests/s",
+        "p50": "us",
+        "p99": "us",
+        "processor": "us",
+        "memory": "MB",
+        "ready": "s",
+        "shadowed": "%",
+    }
     goals = {"checkrein: memory": "<= 100", "checkrein: ready": "<= 1"}
     found = []
     for who, metrics in measured.items():
@@ -123,7 +158,18 @@ def figures(measured: dict[str, dict[str, float]]) -> list[Figure]:
             kind, _, connections = what.partition(" ")
             name = f"{who}: {kind}{f' at {connections}' if connections else ''}"
             found.append(Figure(name, value, units[kind], goals.get(name)))
-    return found + list(compared(measured))
+    return [*found, *compared(measured), *beside_a_shadow(measured)]
+
+
+def beside_a_shadow(measured: dict[str, dict[str, float]]) -> Iterator[Figure]:
+    """What a shadow costs those who wait for the stable policy."""
+    alone, shadow = measured.get(OURS), measured.get(SHADOWED)
+    if alone is None or shadow is None:
+        return
+    for connections in CONNECTIONS:
+        for what in ("p50", "p99"):
+            ratio = shadow[f"{what} {connections}"] / alone[f"{what} {connections}"]
+            yield Figure(f"HTTP {what} with a shadow over that without, at {connections}", ratio, "times")
 
 
 def compared(measured: dict[str, dict[str, float]]) -> Iterator[Figure]:

@@ -73,9 +73,27 @@ def ours(surroundings: Installation, deployment: Deployment, **options: Any) -> 
         target = Target(
             replica.port, "/v1/act", bodies, EPISODE_STEPS, f"Bearer {deployment.token()}", stream="/v1/stream"
         )
-        return Running(target, psutil.Process(replica.process.identity.pid))
+        return Running(target, psutil.Process(replica.process.identity.pid), management=replica.management)
 
     return Server("checkrein", start)
+
+
+def shadowed(surroundings: Installation) -> Server:
+    """Ours, with a candidate of the same size that is asked about every decision beside the stable policy."""
+    deployment = surroundings.deployment({**SPEC, "strategy": {"shadow": {"units": 1000}}})
+    stable, candidate = (
+        surroundings.library.publish(f"policy-{n}", network.graph(n), files=network.layers(n)) for n in (1, 2)
+    )
+    began = "2026-12-01T00:00:00Z"
+    server = ours(surroundings, deployment)
+    deployment.set_status(
+        2,
+        stable,
+        candidate,
+        step={"kind": "Shadow", "weight": 0, "since": began},
+        rollout={"id": "policy-2.1", "seed": "5eed", "began": began},
+    )
+    return Server(f"{server.name}, with a shadow", server.start)
 
 
 def model_file(folder: Path) -> Path:

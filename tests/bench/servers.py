@@ -25,11 +25,15 @@ START_SECONDS = 120
 
 @dataclass
 class Running:
-    """A server that answers. `ready_seconds`: from the start of its process to its first answer."""
+    """A server that answers. `ready_seconds`: from the start of its process to its first answer.
+
+    `management` is the address at which a replica of ours tells its metrics.
+    """
 
     target: Target
     process: psutil.Process
     ready_seconds: float = 0
+    management: str = ""
 
     def megabytes(self) -> float:
         """Resident memory of the whole tree of processes; what they share counts once."""
