@@ -40,6 +40,18 @@ def test_an_episode_keeps_the_key_that_it_began_with() -> None:
     assert rotated.decision(EPISODE) == TOKENS.decision(EPISODE)
 
 
+def test_a_token_that_comes_straight_back_is_worth_no_more_than_any_other() -> None:
+    ring = Keyring([KEY], lambda: 1e9)
+    own = Tokens(ring)
+    assert [own.open(own.seal(EPISODE, "uid"), "uid"), own.open(TOKEN, "uid")] == [EPISODE, EPISODE]
+    with pytest.raises(TokenError):
+        own.open(own.seal(EPISODE, "uid"), "another deployment's")
+    token = own.seal(EPISODE, "uid")
+    ring.replace([OTHER])
+    with pytest.raises(TokenError):
+        own.open(token, "uid")
+
+
 @pytest.mark.parametrize(
     ("token", "uid"),
     [
