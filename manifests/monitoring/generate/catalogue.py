@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import Metric as Family
 
 from checkrein.agent.metrics import Metrics as AgentMetrics
 from checkrein.control import metrics as operator_metrics
@@ -58,14 +59,12 @@ def _registered(registry: CollectorRegistry, told_by: str) -> Iterator[Metric]:
         for family in collector.collect():
             if family.name.startswith("checkrein_"):
                 by = STORE if family.name.startswith("checkrein_store_") else told_by
-                yield _metric(
-                    by, family.name, family.type, labels or _of_samples(family.name), family.documentation, signed
-                )
+                yield _metric(by, family.name, family.type, labels or _of_family(family), family.documentation, signed)
 
 
-def _of_samples(name: str) -> tuple[str, ...]:
-    """Labels of those that are collected from elsewhere, and have no sample yet."""
-    return {"checkrein_agent_shield_errors": ("rule",), "checkrein_build": ("version",)}.get(name, ())
+def _of_family(family: Family) -> tuple[str, ...]:
+    """Labels of one that is put together when it is asked for, and may have no sample yet."""
+    return ("version",) if family.name == "checkrein_build" else tuple(getattr(family, "_labelnames", ()))
 
 
 def _resources() -> Iterator[Metric]:
