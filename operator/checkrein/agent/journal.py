@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import random
 import threading
 import time
@@ -33,6 +34,7 @@ __all__ = ["Identity", "Journal", "Pace", "utc"]
 
 log = logging.getLogger(__name__)
 
+NICE = 5  # a decision that comes while records are written goes first; an explored one still waits for its record
 BATCH = 64  # records between two system calls: for so long the interpreter may be ours
 PACE = Pace()
 BATCHES = 16  # between two syncs
@@ -189,6 +191,7 @@ class Journal:
     # From here on: the writer's thread.
 
     def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         failures = 0
         while not self._finished():
             try:

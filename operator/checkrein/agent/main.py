@@ -41,7 +41,7 @@ from checkrein.store.client import Store
 from checkrein.store.decisions.parts import Parts
 from checkrein.store.errors import StoreError
 
-SWITCH_SECONDS = 0.0005  # for so long the log's writer may hold up a decision
+SWITCH_SECONDS = 0.00005  # for so long the log's writer may hold up a decision
 log = logging.getLogger(__name__)
 
 
