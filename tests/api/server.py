@@ -81,7 +81,9 @@ class Server:
             method, path, query_params=list(query.items()), header_params=headers, body=body
         )
         response = self._api.call_api(*request, _request_timeout=30)
-        answer: Raw = json.loads(response.read())
+        content = response.read()
+        # Of a path that it does not serve it says so in plain text.
+        answer: Raw = json.loads(content) if content.startswith(b"{") else {"message": content.decode()}
         if response.status >= 400:
             raise Refused(response.status, answer)
         return answer
