@@ -57,7 +57,7 @@ class Shipper:
         self._anchor_seconds = anchor_seconds
         self._rng = rng
         self._jobs: deque[_Job] = deque()
-        self._wake = threading.Event()
+        self._wake, self._ending = threading.Event(), threading.Event()
         self._deadline: float | None = None  # monotonic seconds; set once no more will come
         self._head: End | None = None
         self._registered = False  # an anchor of an unknown stream would look like a registration that was removed
@@ -147,6 +147,7 @@ class Shipper:
     def finish(self, seconds: float) -> bool:
         """No more will come: store what waits, for at most so long. Whether all of it is stored."""
         self._deadline = time.monotonic() + seconds
+        self._ending.set()
         self._wake.set()
         if self._store is None:
             return True
@@ -232,8 +233,7 @@ class Shipper:
         """With a rest after each, unless this ends: on one core the system would else let decisions wait for many."""
         for piece in pieces:
             yield piece
-            if self._deadline is None:
-                time.sleep(REST_SECONDS)
+            self._ending.wait(REST_SECONDS)
 
     def _put(self, key: str, data: bytes) -> None:
         assert self._store is not None, "the thread runs only where there is a store"
