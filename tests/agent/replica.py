@@ -146,7 +146,7 @@ class Replica:
                 return False
             return condition(last)
 
-        wait_until(holds, 60, otherwise=lambda: ClusterError(f"last report {last}\n{tail(self.process.log)}"))
+        wait_until(holds, 180, otherwise=lambda: ClusterError(f"last report {last}\n{tail(self.process.log)}"))
         return last
 
     def wait_acting(self, name: str) -> AgentReport:

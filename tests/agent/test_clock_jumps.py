@@ -75,7 +75,7 @@ def load(replica: Replica) -> Iterator[Counter[int]]:
 def more(replica: Replica, got: Counter[int], status: int) -> None:
     """Until callers get another answer with this status."""
     before = got[status]
-    wait_until(lambda: got[status] > before, 30, otherwise=lambda: ClusterError(f"{got}\n{tail(replica.process.log)}"))
+    wait_until(lambda: got[status] > before, 90, otherwise=lambda: ClusterError(f"{got}\n{tail(replica.process.log)}"))
 
 
 def test_decisions_under_load_keep_their_limit_and_their_log_whatever_the_clock_does(

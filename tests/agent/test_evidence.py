@@ -111,7 +111,7 @@ def begin(deploy: Deploy, library: Library, start: StartReplica) -> Begin:
 
 
 def awaited(replica: Replica, condition: Callable[[], bool]) -> None:
-    wait_until(condition, 30, otherwise=lambda: ClusterError(tail(replica.process.log)))
+    wait_until(condition, 90, otherwise=lambda: ClusterError(tail(replica.process.log)))
 
 
 def unit_of(part: Part) -> Unit:

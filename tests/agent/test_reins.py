@@ -47,7 +47,7 @@ def answers(replica: Replica, wanted: dict[str, Any], episode: str | None = None
         last = response.json()
         return all(last.get(name) == value for name, value in wanted.items())
 
-    wait_until(holds, 30, otherwise=lambda: ClusterError(f"last answer {last}\n{tail(replica.process.log)}"))
+    wait_until(holds, 90, otherwise=lambda: ClusterError(f"last answer {last}\n{tail(replica.process.log)}"))
     return last
 
 
@@ -67,7 +67,7 @@ def logged(replica: Replica, **wanted: Any) -> dict[str, Any]:
         found[:] = [r for r in records(replica) if all(r.get(name) == value for name, value in wanted.items())]
         return bool(found)
 
-    wait_until(holds, 30, otherwise=lambda: ClusterError(f"no record with {wanted}\n{tail(replica.process.log)}"))
+    wait_until(holds, 90, otherwise=lambda: ClusterError(f"no record with {wanted}\n{tail(replica.process.log)}"))
     return found[0]
 
 

@@ -298,7 +298,7 @@ def test_sigterm_finishes_what_was_begun(replica: Replica) -> None:
     with socket.create_connection(("127.0.0.1", replica.port)) as connection:
         connection.sendall(head + body[:5])
         os.kill(replica.process.identity.pid, signal.SIGTERM)
-        wait_until(lambda: replica.get("/readyz").status_code == 503, 30, otherwise=lambda: ClusterError("still ready"))
+        wait_until(lambda: replica.get("/readyz").status_code == 503, 90, otherwise=lambda: ClusterError("still ready"))
         connection.sendall(body[5:])
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 200")

@@ -132,7 +132,7 @@ def test_a_replica_that_stops_says_goodbye(guarded: Deployment, start: StartRepl
     with stream(replica, token) as idle, stream(replica, token) as asking:
         episode = ask(asking, observation=OBSERVATION)["episode"]
         os.kill(replica.process.identity.pid, signal.SIGTERM)
-        wait_until(lambda: replica.get("/readyz").status_code == 503, 30, otherwise=lambda: ClusterError("still ready"))
+        wait_until(lambda: replica.get("/readyz").status_code == 503, 90, otherwise=lambda: ClusterError("still ready"))
         with contextlib.suppress(ConnectionClosed):  # it may be quicker
             assert "action" in ask(asking, observation=OBSERVATION, episode=episode)
         for connection in (idle, asking):

@@ -63,7 +63,7 @@ class Kubectl:
                 return False
             return True
 
-        wait_until(served, 30, otherwise=lambda: KubectlError("our CRDs are not served after 30 s"))
+        wait_until(served, 90, otherwise=lambda: KubectlError("our CRDs are not served after 90 s"))
 
     def get(self, kind: str, name: str, *, namespace: str = "default") -> dict[str, Any]:
         """One object. Raises KubectlError where it does not exist."""

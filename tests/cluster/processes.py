@@ -94,7 +94,7 @@ class Process:
         self._popen.kill()
         self._popen.wait()
 
-    def wait_ready(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_ready(self, condition: Callable[[], bool], seconds: float = 180) -> None:
         """Returns once `condition` holds. Raises ClusterError with the log's tail if it ends first or is too slow."""
 
         def failure(what: str) -> ClusterError:

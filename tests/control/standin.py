@@ -50,7 +50,7 @@ from checkrein.store.errors import NotFound
 
 Raw = dict[str, Any]
 M = TypeVar("M", bound=Model)
-SECONDS = 60.0
+SECONDS = 180.0  # on a busy disk everything takes several times as long
 IMAGE = f"registry.example/checkrein/trainer@{digest('7')}"
 PROGRESS = TrainingProgress(
     progress=Progress(steps=2500, total=5000, percent=50), checkpoint=CheckpointStatus(step=2000, digest=digest("c"))
@@ -169,13 +169,20 @@ class Standin:
         return "".join(f"\n{ns}/{o['metadata']['name']}: {json.dumps(o.get('status', {}))}" for ns, o in found)
 
     def step(self) -> None:
-        """One look at every Job and every StatefulSet."""
+        """One look at every Job and every StatefulSet; a namespace that is terminating gets no pods."""
         for namespace, play in self.plays.items():
-            for job in self.all("Job", namespace, CHILD_SELECTOR):
-                if not job.get("status", {}).get("completionTime") and not _is_finished(job):
-                    self._job(job, play)
-            for replicas in self.all("StatefulSet", namespace, CHILD_SELECTOR):
-                self._stateful_set(replicas)
+            try:
+                self._play(namespace, play)
+            except Refused as refused:
+                if "being terminated" not in refused.message:
+                    raise
+
+    def _play(self, namespace: str, play: Play) -> None:
+        for job in self.all("Job", namespace, CHILD_SELECTOR):
+            if not job.get("status", {}).get("completionTime") and not _is_finished(job):
+                self._job(job, play)
+        for replicas in self.all("StatefulSet", namespace, CHILD_SELECTOR):
+            self._stateful_set(replicas)
 
     # Jobs.
 

@@ -123,7 +123,7 @@ def mend(controlplane: ControlPlane) -> None:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    wait_until(condition, 60, otherwise=lambda: ClusterError(f"not so: {what}"))
+    wait_until(condition, 180, otherwise=lambda: ClusterError(f"not so: {what}"))
 
 
 @pytest.mark.controlplane

@@ -89,13 +89,13 @@ def test_an_api_server_that_is_away_costs_nothing(
     way.cut()
     outage = Outage()
     try:
-        wait_until(lambda: logged(operator, "Unreachable"), 60, otherwise=lambda: ClusterError("unnoticed"))
+        wait_until(lambda: logged(operator, "Unreachable"), 180, otherwise=lambda: ClusterError("unnoticed"))
         play.hold = {"evaluator"}
         standin.until(lambda: ended(standin, namespace, "a-train-1"), "the trainer has ended")
         operator.kill()
         operator.launch()
         waits = "waiting for the API server"
-        wait_until(lambda: logged(operator, waits), 60, otherwise=lambda: ClusterError("it does not wait"))
+        wait_until(lambda: logged(operator, waits), 180, otherwise=lambda: ClusterError("it does not wait"))
         outage.last()
         assert (operator.get("/livez")[0], operator.get("/readyz")[0]) == (200, 503)
     finally:
