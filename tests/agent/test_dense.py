@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from checkrein.agent.dense import DenseKernel, difference
 from checkrein.agent.densefile import DenseError
 from checkrein.agent.kernel import OnnxKernel
-from checkrein.agent.validation import samples
 from checkrein.api.spaces import Interface
+from checkrein.shield.arrays import samples
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU}
 Tensors = dict[str, np.ndarray[Any, Any]]

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from checkrein.agent.exploration import Actor, Draw, actor, require_allowed
 from checkrein.agent.kernel import Outputs
-from checkrein.agent.validation import Array
 from checkrein.api.deployment import Exploration
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import Array
 
 DISCRETE = Space(type="Discrete", dtype="int64", n=3, start=-1)
 MANY = Space(type="Discrete", dtype="int64", n=300)

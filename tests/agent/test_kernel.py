@@ -15,8 +15,8 @@ from tests.agent.graphs import CARTPOLE, CONTINUOUS, always, balancing
 from checkrein.agent.kernel import OnnxKernel
 from checkrein.agent.operators import MalformedError
 from checkrein.agent.ports import InterfaceError, Port, misfit
-from checkrein.agent.validation import samples
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.arrays import samples
 
 
 def close(found: np.ndarray | None, wanted: torch.Tensor) -> bool:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.agent.graphs import CARTPOLE
 
 from checkrein.agent.schemas import MOST_ITEMS, action_schema, observation_schema
-from checkrein.agent.validation import SpaceError, action_reader, bounds, checker, json_type
+from checkrein.agent.validation import SpaceError, action_reader, checker, json_type
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import bounds
 from checkrein.wrappers.spaces import describe
 
 SPACES: dict[str, Space] = {

@@ -11,8 +11,9 @@ import pytest
 from gymnasium import spaces
 from tests.agent.graphs import CARTPOLE, CONTINUOUS
 
-from checkrein.agent.validation import SpaceError, action_reader, checker, json_type, samples
+from checkrein.agent.validation import SpaceError, action_reader, checker, json_type
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import samples
 from checkrein.wrappers.spaces import describe
 
 SPACES = {

@@ -11,7 +11,7 @@ from tests.train.test_export import trained
 
 from checkrein.agent.dense import DenseKernel, difference
 from checkrein.agent.kernel import OnnxKernel
-from checkrein.agent.validation import samples
+from checkrein.shield.arrays import samples
 from checkrein.train.algorithms import ALGORITHMS
 from checkrein.train.dense import to_dense
 from checkrein.train.export import to_onnx

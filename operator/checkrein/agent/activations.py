@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from checkrein.agent.validation import Array
+from checkrein.shield.arrays import Array
 
 Activate = Callable[[], object]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from checkrein.agent.episodes import Episode
-from checkrein.agent.validation import Array
+from checkrein.shield.arrays import Array
 
 SIZE = 16_384
 

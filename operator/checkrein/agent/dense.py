@@ -14,8 +14,8 @@ import numpy as np
 from checkrein.agent.activations import ACTIVATIONS, Activate
 from checkrein.agent.densefile import Network, encoded_size, parse
 from checkrein.agent.kernel import Kernel, Observation, Outputs, States
-from checkrein.agent.validation import Array, bounds, element_shape
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.arrays import Array, bounds, element_shape
 
 TOLERANCE = 1e-5
 """Of the output's largest element, or of 1: what two ways to round sums of a few hundred terms may differ by."""

@@ -16,8 +16,8 @@ import safetensors.numpy
 
 from checkrein.agent.activations import ACTIVATIONS
 from checkrein.agent.kernel import score_sizes
-from checkrein.agent.validation import Array
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.arrays import Array
 
 FILE = "policy.safetensors"
 LAYOUT = "checkrein.dev/dense/v1"

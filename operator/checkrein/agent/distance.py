@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from checkrein.agent.validation import Array, Observation, bounds
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import Array, Observation, bounds
 
 ALIKE = 0.01
 """Elements of a Box action that lie apart by up to this share of their range count as the same."""

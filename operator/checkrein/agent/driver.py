@@ -11,10 +11,10 @@ import numpy as np
 from checkrein.agent.exploration import Actor, actor, require_allowed
 from checkrein.agent.kernel import Outputs
 from checkrein.agent.policies import Policy
-from checkrein.agent.shield import Guard, ShieldError
-from checkrein.agent.validation import Array, samples
 from checkrein.api.deployment import AgentDeploymentSpec
 from checkrein.api.spaces import Interface
+from checkrein.shield.arrays import Array, samples
+from checkrein.shield.guard import Guard, ShieldError
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from checkrein.agent.kernel import Outputs
 from checkrein.agent.messages import Regime
 from checkrein.agent.policies import Policy
 from checkrein.agent.regime import Choice
-from checkrein.agent.shield import Guard, Ruling
-from checkrein.agent.validation import Array, Observation, action_reader, element_shape
+from checkrein.agent.validation import action_reader
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import Array, Observation, element_shape
+from checkrein.shield.guard import Guard, Ruling
 
 Draw = Callable[[int], Array]
 
@@ -63,7 +64,7 @@ def steer(
         action=proposed if ruling.action is proposal.action else _read(driver.policy.action, ruling),
         array=ruling.action,
         explored=proposal.explored,
-        propensity=driver.guard.propensity(proposal, ruling, *where, scores),
+        propensity=driver.guard.propensity(proposal.propensity, proposal.probabilities, ruling, *where, scores),
         value=outputs.value,
         rule=ruling.rule,
         terminate=ruling.terminate,

@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 
 from checkrein.agent.kernel import Outputs
-from checkrein.agent.validation import Array, bounds, element_shape
 from checkrein.api.deployment import Boltzmann, EpsilonGreedy, Exploration, Gaussian
 from checkrein.api.spaces import ACTION_MASK, Space
 from checkrein.judge import distributions as dist
+from checkrein.shield.arrays import Array, bounds, element_shape
 
 Draw = Callable[[int], Array]
 """n uniforms in [0, 1), the same ones each time within one decision: whoever proposes asks once."""

@@ -10,10 +10,10 @@ import numpy as np
 
 from checkrein.agent.operators import sampling
 from checkrein.agent.ports import ACTION, DTYPES, NEXT, STATE, InterfaceError, Port, entries, key, misfit
-from checkrein.agent.validation import Array as Array
-from checkrein.agent.validation import Observation as Observation
-from checkrein.agent.validation import element_shape
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.arrays import Array as Array
+from checkrein.shield.arrays import Observation as Observation
+from checkrein.shield.arrays import element_shape
 
 FLAT = ("logits", "q_values", "mean", "log_std")
 States = tuple[Array, ...]

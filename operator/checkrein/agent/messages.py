@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from checkrein.agent.problems import Problem, invalid
-from checkrein.agent.validation import Observation, SpaceError, checker, json_type
+from checkrein.agent.validation import SpaceError, checker, json_type
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import Observation
 
 Ending = Literal["terminated", "truncated", "aborted"]
 ENDINGS: tuple[Ending, ...] = ("terminated", "truncated", "aborted")

@@ -19,8 +19,8 @@ from checkrein.agent.messages import Act, Decision, Ended, encode, malformed, wr
 from checkrein.agent.problems import invalid, not_acting, not_found, not_ready, shielded
 from checkrein.agent.state import State
 from checkrein.agent.tensors import BYTES, Input, Tail
-from checkrein.agent.validation import element_shape
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.arrays import element_shape
 
 ROOT = "/v2"
 JSON_LENGTH = b"inference-header-content-length"

@@ -20,7 +20,7 @@ from checkrein.agent.regime import Choice
 from checkrein.agent.scribe import Scribe
 from checkrein.agent.state import State
 from checkrein.agent.turn import Turn
-from checkrein.agent.validation import Observation
+from checkrein.shield.arrays import Observation
 
 SLOW_THREADS = 4
 SLOW_WAITING = 32

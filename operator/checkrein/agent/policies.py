@@ -20,12 +20,13 @@ from checkrein.agent.exploration import actor
 from checkrein.agent.kernel import Kernel, OnnxKernel, Outputs, States
 from checkrein.agent.operators import SamplingError
 from checkrein.agent.ports import InterfaceError
-from checkrein.agent.validation import SHORT, Array, Observation, SpaceError, action_reader, samples
+from checkrein.agent.validation import SHORT, SpaceError, action_reader
 from checkrein.api.deployment import PolicyPointer
 from checkrein.api.meta import bounded
 from checkrein.api.shield import ShieldRule
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import LoadedPolicy, PolicyManifest
+from checkrein.shield.arrays import Array, Observation, samples
 from checkrein.store import artifacts
 from checkrein.store.client import Store
 from checkrein.store.errors import StoreError

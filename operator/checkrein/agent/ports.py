@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from checkrein.agent.validation import element_shape
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.arrays import element_shape
 
 ACTION = "action"
 STATE = "state."

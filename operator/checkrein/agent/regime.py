@@ -12,8 +12,8 @@ import numpy as np
 
 from checkrein.agent.messages import Regime
 from checkrein.agent.policies import Policy
-from checkrein.agent.validation import Array
 from checkrein.api.deployment import AgentDeploymentSpec, Override
+from checkrein.shield.arrays import Array
 
 Named = Callable[[str], Policy | None]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from checkrein.agent.validation import Array, bounds
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import Array, bounds
 
 JsonSchema = dict[str, Any]
 MOST_ITEMS = 1024

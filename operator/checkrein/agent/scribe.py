@@ -16,8 +16,8 @@ from checkrein.agent.execution import Execution
 from checkrein.agent.journal import Journal
 from checkrein.agent.messages import Act, Outcome
 from checkrein.agent.turn import Turn
-from checkrein.agent.validation import Observation
 from checkrein.api.deployment import Override
+from checkrein.shield.arrays import Observation
 from checkrein.store.decisions.parts import Parts
 from checkrein.store.decisions.records import Closing, DecisionRecord, EndRecord, OutcomeRecord, OverrideRecord
 

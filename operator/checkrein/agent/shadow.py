@@ -20,9 +20,9 @@ from checkrein.agent.scribe import action_hash, stamp
 from checkrein.agent.state import State
 from checkrein.agent.turn import Turn
 from checkrein.agent.understudy import QUEUE, SECONDS, Offer, Opinion, Understudy
-from checkrein.agent.validation import Observation
 from checkrein.api.deployment import AgentDeployment
 from checkrein.api.evidence import ShadowReport
+from checkrein.shield.arrays import Observation
 from checkrein.store.decisions.parts import Parts
 from checkrein.store.decisions.records import ShadowRecord
 

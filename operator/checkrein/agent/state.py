@@ -23,11 +23,11 @@ from checkrein.agent.driver import Driver, Drivers
 from checkrein.agent.episodes import Episode
 from checkrein.agent.policies import LoadError, Policy, key
 from checkrein.agent.regime import Choice
-from checkrein.agent.shield import Guard
 from checkrein.agent.subgroups import Subgroups
 from checkrein.api.deployment import AgentDeployment, Override, PolicyPointer
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import LoadedPolicy
+from checkrein.shield.guard import Guard
 from checkrein.store.decisions.parts import rollout_of
 
 FORMER_KEPT = 2

@@ -6,10 +6,10 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from checkrein.agent.expressions import Expression, ExpressionError, Vocabulary
-from checkrein.agent.validation import Observation
 from checkrein.api.spaces import Interface
 from checkrein.api.strategy import Strategy
+from checkrein.shield.arrays import Observation
+from checkrein.shield.expressions import Expression, ExpressionError, Vocabulary
 
 VARIABLES = ("observation", "features")
 log = logging.getLogger(__name__)

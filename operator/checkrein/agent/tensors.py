@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from checkrein.agent.problems import invalid
-from checkrein.agent.validation import Array, element_shape
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import Array, element_shape
 
 Datatype = Literal["BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64"]
 BYTES = "BYTES"

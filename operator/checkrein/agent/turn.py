@@ -11,8 +11,8 @@ from checkrein.agent.execution import Situation
 from checkrein.agent.messages import Act
 from checkrein.agent.policies import Policy
 from checkrein.agent.regime import Choice
-from checkrein.agent.validation import Observation, element_shape
 from checkrein.api.spaces import Space
+from checkrein.shield.arrays import Observation, element_shape
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False):

@@ -24,16 +24,16 @@ from checkrein.agent import distance, exploration
 from checkrein.agent.driver import Driver, Drivers
 from checkrein.agent.episodes import Tokens
 from checkrein.agent.execution import Execution, Situation, steer
-from checkrein.agent.exploration import Proposal
 from checkrein.agent.kernel import Outputs, States
 from checkrein.agent.policies import Policy
 from checkrein.agent.regime import Choice
 from checkrein.agent.turn import Turn
-from checkrein.agent.validation import Array, Observation, SpaceError
+from checkrein.agent.validation import SpaceError
 from checkrein.api.deployment import AgentDeploymentSpec, PolicyPointer
 from checkrein.api.meta import bounded
 from checkrein.judge.distributions import pushed
 from checkrein.judge.divergence import Divergence, Pair
+from checkrein.shield.arrays import Array, Observation
 
 NICE = 10
 QUEUE = 256
@@ -314,7 +314,7 @@ def likelihood(driver: Driver, outputs: Outputs, situation: Situation, executed:
         return None if onto is None else float(pushed(table, onto)[guard.index(executed)])
     own = exploration.probability(space, policy.acting, outputs, executed)
     ruling = guard.rule(where[0], executed, *where[1:], scores)
-    return guard.propensity(Proposal(executed, explored=False, propensity=own), ruling, *where, scores)
+    return guard.propensity(own, None, ruling, *where, scores)
 
 
 def _label(stable: Array, candidate: Array | None) -> str:

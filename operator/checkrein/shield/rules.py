@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from checkrein.agent.expressions import Expression, ExpressionError, Vocabulary, plain
-from checkrein.agent.validation import Array, array_samples, bounds, inside, samples
 from checkrein.api.shield import ShieldRule
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.arrays import Array, array_samples, bounds, inside, samples
+from checkrein.shield.expressions import Expression, ExpressionError, Vocabulary, plain
 
 MOST_TRIES = 1024
 """Actions that one decision looks at in search of one that may be executed."""

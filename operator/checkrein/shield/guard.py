@@ -18,13 +18,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from checkrein.agent.exploration import Proposal
-from checkrein.agent.expressions import ExpressionError, plain
-from checkrein.agent.rules import MOST_TRIES, Compiler, Moment, Rule, RuleError, fixed
-from checkrein.agent.validation import Array, Observation, bounds
 from checkrein.api.shield import ShieldRule
 from checkrein.api.spaces import Interface
 from checkrein.judge.distributions import pushed
+from checkrein.shield.arrays import Array, Observation, bounds
+from checkrein.shield.expressions import ExpressionError, plain
+from checkrein.shield.rules import MOST_TRIES, Compiler, Moment, Rule, RuleError, fixed
 
 log = logging.getLogger(__name__)
 
@@ -143,24 +142,28 @@ class Guard:
 
     def propensity(
         self,
-        proposal: Proposal,
+        proposed: float | None,
+        probabilities: Array | None,
         ruling: Ruling,
         observation: Observation,
         previous: Array | None,
         step: int,
         scores: Array | None,
     ) -> float | None:
-        """Of the executed action: over all proposals that end in it, given what `rule` was given. None: it has none."""
+        """Of the executed action: over all proposals that end in it, given what `rule` was given. None: it has none.
+
+        `proposed` is that of the proposed action, `probabilities` those of all actions where a Discrete one was drawn.
+        """
         if ruling.action is None:
             return None
-        if not self._rules or (proposal.propensity == 1.0 and proposal.probabilities is None):
-            return proposal.propensity  # what is certain stays so, whatever the rules make of it
-        if proposal.probabilities is not None:
+        if not self._rules or (proposed == 1.0 and probabilities is None):
+            return proposed  # what is certain stays so, whatever the rules make of it
+        if probabilities is not None:
             onto = self.permitted(observation, previous, step, scores)
-            total = None if onto is None else float(pushed(proposal.probabilities, onto)[self.index(ruling.action)])
+            total = None if onto is None else float(pushed(probabilities, onto)[self.index(ruling.action)])
             return total or None
         if self._space.type == "Box":  # an action that was moved or replaced has a probability and no density
-            return proposal.propensity if ruling.rule is None else None
+            return proposed if ruling.rule is None else None
         return None  # too many combinations to add up those that end here
 
     def index(self, action: Array) -> int:

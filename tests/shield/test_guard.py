@@ -13,11 +13,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkrein.agent.exploration import Proposal
-from checkrein.agent.shield import Guard, Ruling, ShieldError
 from checkrein.api.environment import Safety
 from checkrein.api.shield import ShieldRule
 from checkrein.api.spaces import Interface, Space
+from checkrein.shield.guard import Guard, Ruling, ShieldError
 
 SEEN_SPACE = Space(type="Box", dtype="float32", shape=[2], low=["-inf"], high=["inf"])
 NAMES = ["speed", "angle"]
@@ -421,9 +420,8 @@ PROBABILITIES = np.array([0.1, 0.2, 0.3, 0.4])
 
 def executed(made: Guard, action: int, probabilities: Any = PROBABILITIES, scores: Any = SCORES) -> float | None:
     propensity = 1.0 if probabilities is None else float(probabilities[action])
-    proposal = Proposal(np.array(action), True, propensity, probabilities)
-    ruling = made.rule(SLOW, proposal.action, None, 0, scores)
-    return made.propensity(proposal, ruling, SLOW, None, 0, scores)
+    ruling = made.rule(SLOW, np.array(action), None, 0, scores)
+    return made.propensity(propensity, probabilities, ruling, SLOW, None, 0, scores)
 
 
 @pytest.mark.parametrize(
@@ -450,21 +448,16 @@ def test_what_is_certain_stays_certain_under_rules() -> None:
 
 def test_a_density_does_not_survive_a_move() -> None:
     made = guard(BOX, clip("-0.5", "0.5"))
-    kept, moved = (Proposal(np.array([x, 0.0], np.float32), True, 1.5) for x in (0.25, 0.75))
-    rulings = [made.rule(SLOW, p.action, None, 0, None) for p in (kept, moved)]
-    assert [made.propensity(p, r, SLOW, None, 0, None) for p, r in zip((kept, moved), rulings, strict=True)] == [
-        1.5,
-        None,
-    ]
+    kept, moved = (made.rule(SLOW, np.array([x, 0.0], np.float32), None, 0, None) for x in (0.25, 0.75))
+    assert [made.propensity(1.5, None, ruling, SLOW, None, 0, None) for ruling in (kept, moved)] == [1.5, None]
 
 
 def test_too_many_actions_to_add_up_have_no_propensity() -> None:
     many = Space(type="Discrete", dtype="int64", n=5000)
     made, scores = guard(many, rule(forbid=[0])), np.arange(5000.0)
-    proposal = Proposal(np.array(0), True, 1 / 5000, np.full(5000, 1 / 5000))
-    ruling = made.rule(SLOW, proposal.action, None, 0, scores)
+    ruling = made.rule(SLOW, np.array(0), None, 0, scores)
     assert ruling == Ruling(np.array(4999), "r")
-    assert made.propensity(proposal, ruling, SLOW, None, 0, scores) is None
+    assert made.propensity(1 / 5000, np.full(5000, 1 / 5000), ruling, SLOW, None, 0, scores) is None
     product = guard(MULTI, rule(require="action[0] == 0"))
-    drawn = Proposal(np.array([0, 0]), True, 0.25)
-    assert product.propensity(drawn, product.rule(SLOW, drawn.action, None, 0, None), SLOW, None, 0, None) is None
+    ruling = product.rule(SLOW, np.array([0, 0]), None, 0, None)
+    assert product.propensity(0.25, None, ruling, SLOW, None, 0, None) is None

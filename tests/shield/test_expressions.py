@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checkrein.agent.expressions import ExpressionError, Vocabulary
 from checkrein.api.spaces import Interface, Member, Space
+from checkrein.shield.expressions import ExpressionError, Vocabulary
 
 VARIABLES = ("observation", "features", "action", "previous", "step")
 DISCRETE = Space(type="Discrete", dtype="int64", n=3)
@@ -171,8 +171,8 @@ def test_features_must_name_each_element_once(features: list[str], words: str) -
 @pytest.mark.parametrize(
     "order",
     [
-        pytest.param("import checkrein.agent.expressions, cel", id="ours first"),
-        pytest.param("import cel, checkrein.agent.expressions", id="theirs first"),
+        pytest.param("import checkrein.shield.expressions, cel", id="ours first"),
+        pytest.param("import cel, checkrein.shield.expressions", id="theirs first"),
     ],
 )
 def test_the_whole_package_may_be_imported_beside_it(order: str) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkrein.agent.validation import Array, Observation
 from checkrein.api.meta import bounded
 from checkrein.api.spaces import Interface
+from checkrein.shield.arrays import Array, Observation
 
 Reference = str | int
 """A member by its name or an element by its number."""
