@@ -136,11 +136,16 @@ def ended(type_: str, reason: str, at: datetime = EARLIER) -> dict[str, Any]:
     return started(conditions=condition(type_, True, reason), completionTime=at.isoformat(), observedGeneration=1)
 
 
-def results(values: Iterable[float], manifest: str = digest("b")) -> EvaluationResults:
-    """What an evaluator stored."""
+def results(values: Iterable[float], manifest: str = digest("b"), ended: Iterable[int] = ()) -> EvaluationResults:
+    """What an evaluator stored; a rule of the shield ended the episodes `ended`."""
     returns = list(values)
     return EvaluationResults(
-        manifest=manifest, seeds=list(range(len(returns))), returns=returns, lengths=[1] * len(returns)
+        manifest=manifest,
+        seeds=list(range(len(returns))),
+        returns=returns,
+        lengths=[1] * len(returns),
+        shielded=[int(episode in ended) for episode in range(len(returns))],
+        ended=list(ended),
     )
 
 

@@ -86,8 +86,17 @@ def test_plan(jobs: list[JobView], wanted: Wanted) -> None:
     b.check(decide(TRAINED, *jobs), wanted, "Complete")
 
 
-def summary(mean: str, bound: str | None, before: int = 0, confidence: str | None = "0.9696") -> dict[str, Any]:
-    said = {"episodes": 300, "mean": mean, "lowerBound": bound, "evaluatedBefore": before, "confidence": confidence}
+def summary(
+    mean: str, bound: str | None, before: int = 0, confidence: str | None = "0.9696", **shield: int
+) -> dict[str, Any]:
+    said = {
+        "episodes": 300,
+        "mean": mean,
+        "lowerBound": bound,
+        "evaluatedBefore": before,
+        "confidence": confidence,
+        **shield,
+    }
     return {"evaluation": {key: value for key, value in said.items() if value is not None}}
 
 
@@ -115,6 +124,17 @@ PASSED = Wanted(("Publishing", "False"), "all gates passed", "Publishing", after
             {ReadResults: b.results([300] * 300)},
             Wanted(("GateNotMet", "False"), "mean return 300.0 over 300 episodes", "Failed"),
             id="the bound misses the gate -> Failed",
+        ),
+        pytest.param(
+            [GATE],
+            {ReadResults: b.results([498] * 300, ended=range(30))},
+            Wanted(
+                ("GateNotMet", "False"),
+                "mean return 448.2 over 300 episodes",
+                "Failed",
+                status=summary("498.00", "416.02", shielded=30, endedByShield=30),
+            ),
+            id="the shield ended one in ten -> they count as the least return, Failed",
         ),
         pytest.param(
             [GATE, {"atLeast": "499.9"}],

@@ -176,3 +176,18 @@ def test_an_artifact_that_was_changed_is_not_evaluated(make_job: Any) -> None:
     again = job.start("evaluator", job.evaluation(trained, 20)).end()
     assert again.code == 1
     assert again.report["failure"]["reason"] == "DigestMismatch"
+
+
+def test_an_evaluation_plays_under_the_rules_of_the_environment(make_job: Any) -> None:
+    rule = {"name": "short", "require": "step < 5", "otherwise": "Terminate"}
+    job = make_job(
+        environment("CartPole-v1", safety={"shield": [rule]}),
+        job_spec(steps=256, algorithm={"hyperparameters": LONG}),
+    )
+    trained = job.train().end()
+    assert trained.code == 0, trained.log
+    evaluated = job.start("evaluator", job.evaluation(trained, 4)).end()
+    assert evaluated.code == 0, evaluated.log
+    reference = evaluated.report["results"]
+    results = EvaluationResults.model_validate_json(job.store.get(reference["key"], digest=reference["digest"]))
+    assert (results.lengths, results.shielded, sorted(results.ended)) == ([5] * 4, [1] * 4, [0, 1, 2, 3])

@@ -84,17 +84,30 @@ BAD = [
         "CartPole-v1",
         {"safety": {"shield": [{"name": "r", "forbid": [2]}]}},
         "CheckFailed",
-        "spec.safety.shield[r].forbid",
-        "Discrete(2)",
+        "spec.safety: shield rule r: forbid: 2 is no action",
+        "they go from 0 to 1",
         id="a rule about an action that is not there",
     ),
     pytest.param(
         "CartPole-v1",
         {"safety": {"shield": [{"name": "r", "maxChange": ["1"]}]}},
         "CheckFailed",
-        "spec.safety.shield[r]",
+        "spec.safety: shield rule r",
         "needs Box actions",
         id="a rule for another kind of action",
+    ),
+    pytest.param(
+        "CartPole-v1",
+        {
+            "safety": {
+                "features": ["x", "v", "angle", "spin"],
+                "shield": [{"name": "r", "require": "features.tilt < 1.0"}],
+            }
+        },
+        "CheckFailed",
+        "spec.safety: shield rule r: require: features has no 'tilt'",
+        "there are: x, v, angle, spin",
+        id="a rule about a feature that has no such name",
     ),
     pytest.param("bad/NoSeed-v0", {}, "CheckFailed", "API", "seed", id="ignores the seed"),
 ]

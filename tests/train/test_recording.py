@@ -24,6 +24,7 @@ from checkrein.train.policy import Policy, Turn
 from checkrein.train.recording import Parent, chosen, record
 from checkrein.train.saliency import CHOSEN, VALUE, Look
 from checkrein.train.seeds import acting_generator, evaluation_seeds
+from checkrein.train.shielding import Shielded
 
 MANIFEST = f"sha256:{'a' * 64}"
 SEEDS = evaluation_seeds("uid", 1, 12)
@@ -36,8 +37,9 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def recorded(made: TrainingTask, policy: Policy, parent: Parent | None = None) -> Recording:
-    played = evaluate(made.environment, policy, SEEDS)
-    found = record(made.environment, policy, MANIFEST, SEEDS, played, parent)
+    shielded = Shielded(policy, made.environment.safety)
+    played = evaluate(made.environment, shielded, SEEDS)
+    found = record(made.environment, shielded, MANIFEST, SEEDS, played, parent)
     assert recordings.unpack(recordings.pack(found)) == found
     assert found.returns == played.returns
     return found
@@ -210,6 +212,21 @@ def test_every_element_belongs_to_one_unit(observation: str) -> None:
         elements = np.sort(np.concatenate([unit.elements for unit in leaf.units]))
         assert elements.tolist() == list(range(leaf.space.size))
         assert leaf.columns is None or len(leaf.units) % leaf.columns == 0
+
+
+@pytest.mark.parametrize("steps", [7, 0])
+def test_an_episode_that_a_rule_ended_is_kept_with_its_name(steps: int) -> None:
+    made, policy = policy_of("CartPole-v1")
+    rule = {"name": "early", "require": f"step < {steps}", "otherwise": "Terminate"}
+    found = recorded(
+        made.model_copy(update={"environment": environment("CartPole-v1", safety={"shield": [rule]})}), policy
+    )
+    assert {(e.ending, len(e.actions), e.remark) for e in found.episodes} == {("shield", steps, "its name is early")}
+    decisions = (steps + 1) * len(SEEDS)
+    assert found.remarks[0] == (
+        f"rules of the shield had a say in {len(SEEDS)} of {decisions} decisions, and ended {len(SEEDS)} of "
+        f"{len(SEEDS)} episodes"
+    )
 
 
 def test_a_long_episode_is_cut() -> None:

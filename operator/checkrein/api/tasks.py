@@ -142,12 +142,17 @@ class EvaluationTask(Model):
 
 
 class EvaluationResults(Model):
-    """The stored file that `EvaluationReport.results` points to. Episode i was started with `seeds[i]`."""
+    """The stored file that `EvaluationReport.results` points to. Episode i was started with `seeds[i]`.
+
+    `shielded[i]` decisions of it broke a rule of the environment's shield; episodes `ended` were ended by one.
+    """
 
     manifest: Digest
     seeds: list[int]
     returns: list[float]
     lengths: list[int]
+    shielded: list[int] = Field(default_factory=list)
+    ended: list[int] = Field(default_factory=list)
 
 
 class EvaluationReport(Model):

@@ -220,7 +220,15 @@ class EvaluationStatus(Model):
     """What the evaluation showed."""
 
     episodes: Count = Field(description="Episodes played.")
-    mean: DecimalString = Field(description="Mean return.")
+    mean: DecimalString = Field(description="Mean return, as it was paid.")
+    shielded: Count | None = Field(
+        default=None,
+        description="Decisions in which a rule of the environment's shield had a say, if any.",
+    )
+    ended_by_shield: Count | None = Field(
+        default=None,
+        description="Episodes that a rule ended, if any. Gates count them with the least return of reward.bounds.",
+    )
     lower_bound: DecimalString | None = Field(
         default=None, description="Lower confidence bound of the mean at the strictest gate's confidence."
     )

@@ -15,6 +15,7 @@ from checkrein.api.environment import Check, Findings, RewardBounds, RLEnvironme
 from checkrein.api.meta import bounded
 from checkrein.api.spaces import Interface
 from checkrein.api.tasks import ProbeReport
+from checkrein.shield.guard import Guard, ShieldError
 from checkrein.train.failures import Failed, describe
 from checkrein.train.packages import packages_digest
 from checkrein.train.play import Env, Limits, Record, play, same_trajectory
@@ -124,18 +125,14 @@ def check_reward_bounds(record: Record, bounds: RewardBounds | None) -> Check:
 
 
 def check_safety(safety: Safety, interface: Interface) -> Check:
-    """What can be said of features and rules without a policy; expressions are tried where one is loaded."""
-    size, action = interface.observation.size, interface.action
-    least, most = action.start or 0, (action.start or 0) + (action.n or 1) - 1
-    message = ""
+    """The rules as an agent compiles them, and a name for each element of an observation."""
+    size, message = interface.observation.size, ""
+    try:
+        Guard(safety.shield, interface, safety.features, None)
+    except ShieldError as error:
+        message = bounded(f"spec.safety: {error}")
     if safety.features and len(safety.features) != size:
         message = f"spec.safety.features has {len(safety.features)} names, an observation has {size} elements"
-    for rule in safety.shield:
-        field = f"spec.safety.shield[{rule.name}]"
-        if rule.forbid and (action.type != "Discrete" or not all(least <= a <= most for a in rule.forbid)):
-            message = f"{field}.forbid names actions that {action.describe()} does not have"
-        if (rule.clip or rule.max_change) and action.type != "Box":
-            message = f"{field} needs Box actions, these are {action.describe()}; use forbid or require"
     return Check(name="Safety", passed=not message, message=message)
 
 

@@ -31,15 +31,20 @@ class Acting(Protocol):
     """What evaluation needs of a policy."""
 
     def act(self, turns: Sequence[Turn]) -> Sequence[Any]:
-        """One executable action for each turn."""
+        """One executable action for each turn; None ends its episode."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """Episode i of the seeds given: sum of unwrapped rewards, number of steps."""
+    """Episode i of the seeds given: sum of unwrapped rewards, steps, decisions that a rule of the shield changed.
+
+    `ended` are the episodes that a rule ended.
+    """
 
     returns: list[float]
     lengths: list[int]
+    shielded: list[int]
+    ended: list[int]
 
 
 class _Copy:
@@ -50,14 +55,17 @@ class _Copy:
         self.episode = -1
         self.turn = Turn(None, acting_generator(0))
         self.total = 0.0
-        self.length = 0
+        self.length = self.shielded = 0
 
     def begin(self, episode: int, seed: int) -> None:
-        self.episode, self.total, self.length = episode, 0.0, 0
+        self.episode, self.total, self.length, self.shielded = episode, 0.0, 0, 0
         self.turn = Turn(self.env.reset(seed=seed)[0], acting_generator(seed))
 
     def step(self, action: Any) -> bool:
         """Whether the episode ended. Raises Failed where it cannot be counted."""
+        self.shielded += self.turn.rule is not None
+        if action is None:
+            return True
         self.turn.observation, reward, terminated, truncated, _ = self.env.step(action)
         self.total += float(reward)
         self.length += 1
@@ -73,7 +81,7 @@ class _Copy:
 
 def evaluate(spec: RLEnvironmentSpec, policy: Acting, seeds: Sequence[int]) -> Played:
     """Play one episode for each seed. Raises Failed where a reward is not finite or an episode does not end."""
-    played = Played([math.nan] * len(seeds), [0] * len(seeds))
+    played = Played([math.nan] * len(seeds), [0] * len(seeds), [0] * len(seeds), [])
     waiting = iter(enumerate(seeds))
     with ExitStack() as stack:
         copies = [_Copy(stack.enter_context(closing(make_environment(spec)))) for _ in seeds[:MOST_COPIES]]
@@ -90,6 +98,9 @@ def _advance(copy: _Copy, action: Any, played: Played, waiting: Iterator[tuple[i
     if not copy.step(action):
         return True
     played.returns[copy.episode], played.lengths[copy.episode] = copy.total, copy.length
+    played.shielded[copy.episode] = copy.shielded
+    if action is None:
+        played.ended.append(copy.episode)
     following = next(waiting, None)
     if following is not None:
         copy.begin(*following)

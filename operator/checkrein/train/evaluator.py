@@ -19,6 +19,7 @@ from checkrein.train.patience import patiently
 from checkrein.train.policy import Policy
 from checkrein.train.recording import Parent, record
 from checkrein.train.seeds import evaluation_seeds
+from checkrein.train.shielding import Shielded
 from checkrein.wrappers.environments import EnvironmentFault
 
 RESULTS = "results.json"
@@ -35,14 +36,19 @@ def main() -> None:
 def evaluator(task: EvaluationTask) -> EvaluationReport:
     """Play, store every episode's seed, return and length, and a few episodes whole. Raises Failed, StoreError."""
     store = session.open_store(task.store)
-    policy = Policy(patiently(lambda: artifacts.load_run(store, task.manifest)))
+    policy = Shielded(Policy(patiently(lambda: artifacts.load_run(store, task.manifest))), task.environment.safety)
     seeds = evaluation_seeds(task.job.uid, task.attempt, task.episodes)
     try:
         played = evaluate(task.environment, policy, seeds)
     except EnvironmentFault as fault:
         raise Failed(fault.reason, str(fault), permanent=True) from fault
     results = EvaluationResults(
-        manifest=task.manifest.digest, seeds=seeds, returns=played.returns, lengths=played.lengths
+        manifest=task.manifest.digest,
+        seeds=seeds,
+        returns=played.returns,
+        lengths=played.lengths,
+        shielded=played.shielded,
+        ended=played.ended,
     )
     data = results.model_dump_json(by_alias=True).encode()
     written = patiently(lambda: store.put(f"{task.store.write_prefix}{RESULTS}", data))
@@ -53,7 +59,7 @@ def evaluator(task: EvaluationTask) -> EvaluationReport:
 
 
 def _recorded(
-    task: EvaluationTask, store: Store, policy: Policy, seeds: Sequence[int], played: Played
+    task: EvaluationTask, store: Store, policy: Shielded, seeds: Sequence[int], played: Played
 ) -> FileReference | None:
     """What people look at keeps no policy from being judged, whatever fails here; only who is told to end, ends."""
     try:

@@ -30,6 +30,11 @@ class Turn:
     """Of this episode alone: its course does not depend on what is played beside it."""
     state: tuple[Array, ...] = ()
     """Of a network that has one; () at the start."""
+    step: int = 0
+    """Decisions before this one, and the action of the last of them: rules may look at both."""
+    previous: Array | None = None
+    rule: str | None = None
+    """The rule that the latest decision would have broken."""
 
 
 class Policy:

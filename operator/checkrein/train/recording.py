@@ -36,6 +36,7 @@ from checkrein.train.frames import NoFrames, Replay, rendered
 from checkrein.train.policy import ACTION, Policy, Turn
 from checkrein.train.saliency import Look, rounded
 from checkrein.train.seeds import acting_generator
+from checkrein.train.shielding import Shielded
 from checkrein.wrappers.environments import make_environment
 
 SECONDS = 120.0
@@ -98,7 +99,7 @@ class Take:
 
 def record(
     spec: RLEnvironmentSpec,
-    policy: Policy,
+    shielded: Shielded,
     manifest: str,
     seeds: Sequence[int],
     played: Played,
@@ -106,8 +107,8 @@ def record(
     remarks: Sequence[str] = (),
 ) -> Recording:
     """Raises what the environment raises; a picture that cannot be had, or time that is up, is a remark."""
-    told = list(remarks)
-    interface = policy.interface
+    told = [*_interventions(played), *remarks]
+    policy, interface = shielded.policy, shielded.policy.interface
     if parent and parent.policy.interface != interface:
         told.append(f"{parent.name} has another interface: what it would have done here cannot be asked")
         parent = None
@@ -125,7 +126,7 @@ def record(
                 break
             stride = max(1, min(played.lengths[index], MOST_STEPS) // max(1, wanted))
             seed, counted = seeds[index], played.returns[index]
-            takes.append(_play(env, policy, comparison, choice, index, seed, counted, stride, deadline))
+            takes.append(_play(env, shielded, comparison, choice, index, seed, counted, stride, deadline))
     looks = [look for take in takes for look in take.looks]
     frames, frames_of = b"", ""
     try:
@@ -148,6 +149,14 @@ def record(
     )
 
 
+def _interventions(played: Played) -> Iterator[str]:
+    if any(played.shielded):
+        yield (
+            f"rules of the shield had a say in {sum(played.shielded)} of {sum(played.lengths) + len(played.ended)} "
+            f"decisions, and ended {len(played.ended)} of {len(played.returns)} episodes"
+        )
+
+
 def chosen(returns: Sequence[float]) -> list[tuple[Choice, int]]:
     """Which episodes are kept: the median, the best, the worst and the first others; all seeds are random."""
     order = sorted(range(len(returns)), key=lambda index: (returns[index], index))
@@ -167,7 +176,7 @@ def chosen(returns: Sequence[float]) -> list[tuple[Choice, int]]:
 
 def _play(
     env: Any,
-    policy: Policy,
+    shielded: Shielded,
     comparison: Comparison | None,
     choice: Choice,
     index: int,
@@ -177,17 +186,22 @@ def _play(
     deadline: float,
 ) -> Take:
     """As `evaluation` plays it, alone, until `deadline` (monotonic). Every `stride`-th step is looked at."""
-    turn, tape, looks = Turn(env.reset(seed=seed)[0], acting_generator(seed)), _Tape(), list[Look]()
+    policy, tape, looks = shielded.policy, _Tape(), list[Look]()
+    turn = Turn(env.reset(seed=seed)[0], acting_generator(seed))
     if comparison:
         comparison.begin()
     while tape.rolls and (not tape.actions or time.monotonic() < deadline):
         before = Turn(deepcopy(turn.observation), turn.rng, turn.state)
         outputs = policy.say([turn])
-        [action] = policy.choose(outputs, [turn])
+        [proposed] = policy.choose(outputs, [turn])
+        [action] = shielded.keep(outputs, [proposed], [turn])
+        if action is None:
+            tape.ended_by(turn.rule)
+            break
         if comparison:
             comparison.compare(before.observation, outputs[ACTION][0], policy.interface.action)
         if len(tape.actions) % stride == 0:
-            looks.append(Look(before, action))
+            looks.append(Look(before, proposed))
         tape.decided(_flat(policy.interface.observation, before.observation), action, outputs)
         turn.observation, reward, terminated, truncated, _ = env.step(action)
         tape.stepped(float(reward), "terminated" if terminated else "truncated" if truncated else "cut")
@@ -204,6 +218,7 @@ class _Tape:
     values: list[float] = field(default_factory=list)
     total: float = 0.0
     ending: Ending = "cut"
+    rule: str | None = None
 
     @property
     def rolls(self) -> bool:
@@ -220,6 +235,10 @@ class _Tape:
         self.total += reward
         self.ending = ending
 
+    def ended_by(self, rule: str | None) -> None:
+        """Nothing was executed."""
+        self.ending, self.rule = "shield", rule
+
     def episode(self, choice: Choice, index: int, seed: int, counted: float) -> Episode:
         """As it is kept. `counted`: the return by which it was evaluated."""
         return Episode(
@@ -227,8 +246,8 @@ class _Tape:
             name=str(index),
             seed=seed,
             total=self.total,
-            observations=self.observations if self.observations[0] else [],
-            actions=[rounded(action) for action in self.actions] if len(self.actions[0]) <= MOST_ELEMENTS else [],
+            observations=self.observations if all(self.observations) else [],
+            actions=[rounded(action) for action in self.actions if len(action) <= MOST_ELEMENTS],
             rewards=self.rewards,
             values=self.values,
             ending=self.ending,
@@ -236,16 +255,18 @@ class _Tape:
         )
 
     def _remark(self, counted: float) -> str:
+        if self.rule:
+            return f"its name is {self.rule}"
         if self.ending == "cut" or abs(self.total - counted) <= SAME_RETURN * max(1.0, abs(counted)):
             return ""
         return f"it was counted with {counted:.6g}: the environment does not repeat itself by its seed"
 
 
 def _frames(spec: RLEnvironmentSpec, action: Space, takes: Sequence[Take]) -> tuple[bytes, str]:
-    """Of the first episode. Raises NoFrames."""
-    if not takes:
+    """Of the first episode in which anything was done. Raises NoFrames."""
+    first = next((take for take in takes if take.taken), None)
+    if first is None:
         return b"", ""
-    first = takes[0]
     seed = first.episode.seed or 0
     try:
         replay = Replay(environment=spec, action=action, seed=seed, actions=first.taken)

@@ -120,8 +120,10 @@ def _judge(job: TrainingJob, results: EvaluationResults, before: int, observed: 
 def _verdicts(job: TrainingJob, results: EvaluationResults, bounds: RewardBounds | None, before: int) -> list[Verdict]:
     if bounds is None:
         return []
-    low, high = float(bounds.min), float(bounds.max)
-    clipped = [min(max(value, low), high) for value in results.returns]
+    low, high, ended = float(bounds.min), float(bounds.max), set(results.ended)
+    # Nobody knows what an episode would have been paid that the shield ended: ending early must never pay.
+    returns = [low if episode in ended else value for episode, value in enumerate(results.returns)]
+    clipped = [min(max(value, low), high) for value in returns]
     return [judge_gate(clipped, (low, high), float(g.at_least), float(g.confidence), before) for g in job.spec.gates]
 
 
@@ -131,6 +133,8 @@ def _summary(results: EvaluationResults, verdicts: list[Verdict], before: int) -
     return EvaluationStatus(
         episodes=len(results.returns),
         mean=_decimal(sum(results.returns) / len(results.returns)),
+        shielded=sum(results.shielded) or None,
+        ended_by_shield=len(results.ended) or None,
         lower_bound=_decimal(strictest.lower_bound) if strictest else None,
         evaluated_before=before,
         confidence=_decimal(strictest.confidence, places=4) if strictest else None,
