@@ -129,3 +129,13 @@ async def test_what_it_has_made_it_does_not_make_again(begin: Begin) -> None:
     reconciler = begin(api)
     assert await api.until_quiet(reconciler) == ["get RLEnvironment", "create Job", "status", "create Event"]
     assert await api.until_quiet(reconciler) == ["status"], "the pass that its own write has woken knows the Job"
+
+
+async def test_after_a_child_is_gone_the_owner_is_read_by_name(begin: Begin) -> None:
+    """It may be gone itself, and its own watch tell so later: nothing is made for it again."""
+    api = Api(NEW, None)
+    reconciler = begin(api)
+    assert await api.until_quiet(reconciler) == ["get RLEnvironment", "create Job", "status", "create Event"]
+    assert await api.until_quiet(reconciler) == ["status"]
+    reconciler.lost(Key("Job", NEW["metadata"]["namespace"], "cartpole-probe-1"), 20)
+    assert await api.until_quiet(reconciler) == ["get RLEnvironment"]

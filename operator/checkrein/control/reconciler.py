@@ -59,17 +59,22 @@ class Reconciler:
         return news
 
     def lost(self, key: Key, version: int) -> bool:
-        """There is no such object at this version. Whether that is news."""
+        """There is no such object at this version. Whether that is news.
+
+        Whoever missed it may be gone as well, and another watch tell so later: it is read before it makes one anew.
+        """
         obj = self._scope.cache.remove(key, version)
         if obj:
-            self._current.discard(key)
             self._queue.forget(key)
-            self._wake(obj)
+            self._current.difference_update(self._wake(obj))
         return obj is not None
 
-    def _wake(self, obj: Raw) -> None:
-        for key in concerned(obj, self._scope.cache):
+    def _wake(self, obj: Raw) -> list[Key]:
+        """Those whom it concerns."""
+        woken = list(concerned(obj, self._scope.cache))
+        for key in woken:
             self._queue.add(key)
+        return woken
 
     async def work(self) -> None:
         """One worker: many of them may run, no two on the same object."""
@@ -156,7 +161,8 @@ class Reconciler:
         return None if acts else plan
 
     async def _read(self, key: Key, known: Raw) -> None:
-        """The object is now not older than this process' first act, its last write, or the conflict that it met.
+        """The object is now not older than this process' first act, its last write, the conflict that it met, or the
+        end of what it owns or names.
 
         Lists and watches may be as old as the API server that gives them; a read by name, which no cache answers, may
         not. After it this process alone writes the status. So no stage that has ended is gone through again.
