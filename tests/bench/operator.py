@@ -4,6 +4,8 @@ and a thousand TrainingJobs at once, beside KubeRay's RayJobs."""
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.api.server import Refused
 from tests.bench.operator_ghosts import ghosts
@@ -28,20 +30,21 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="for a quick look; the report is not written")
     options = parser.parse_args()
     parts = options.only or PARTS
-    found: list[Figure] = []
     missing: dict[str, str] = {}
+    found: list[Figure] = []
     if "idle" in parts or "ghosts" in parts:
-        with world() as where:
+        with _told("idle", missing), world() as where:
             operator, tenants, figures = idle(where, Mix.of(options.objects), options.idle if "idle" in parts else 0.5)
             found += figures if "idle" in parts else []
             found += ghosts(where, operator, tenants) if "ghosts" in parts else []
     if "leaders" in parts:
-        with world() as where:
+        with _told("leaders", missing), world() as where:
             found += leaders(where, options.kill_objects, options.kills)
     if "jobs" in parts:
-        with world() as where:
+        with _told("jobs", missing), world() as where:
             found += ours(where, options.jobs)
-        found += beside(options.jobs, missing)
+        with _told(KUBERAY, missing), world() as where:
+            found += kuberay(where, options.jobs)
         found += compared(found)
     if options.only:
         print(table(found), *missing.items(), sep="\n")
@@ -58,15 +61,14 @@ def compared(found: list[Figure]) -> list[Figure]:
     return [Figure(f"Checkrein's time over {KUBERAY}'s", mine / other if mine and other else None, "times", "<= 1")]
 
 
-def beside(jobs: int, missing: dict[str, str]) -> list[Figure]:
-    """What does not work is told, never left out."""
+@contextmanager
+def _told(name: str, missing: dict[str, str]) -> Iterator[None]:
+    """What does not work is told, and costs no other part its figures."""
     try:
-        with world() as where:
-            return kuberay(where, jobs)
+        yield
     except (ClusterError, Refused) as error:
-        missing["KubeRay"] = str(error)[-500:]
-        say(f"KubeRay is missing: {error}")
-        return []
+        missing[name] = str(error)[-500:]
+        say(f"{name} is missing: {error}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ PASSED = Wanted(("Publishing", "False"), "all gates passed", "Publishing", after
             {ReadResults: b.results([498] * 300, ended=range(30))},
             Wanted(
                 ("GateNotMet", "False"),
-                "mean return 448.2 over 300 episodes",
+                "30 of the episodes were ended by spec.safety.shield and count as the least return",
                 "Failed",
                 status=summary("498.00", "416.02", shielded=30, endedByShield=30),
             ),

@@ -112,7 +112,12 @@ def _judge(job: TrainingJob, results: EvaluationResults, before: int, observed: 
         update={"status": job.status.model_copy(update={"evaluation": _summary(results, verdicts, before)})}
     )
     if missed := [v for v in verdicts if not v.passed]:
-        return failed(evaluated, observed, write, "GateNotMet", "; ".join(v.explanation for v in missed))
+        said = [v.explanation for v in missed]
+        if results.ended:
+            said.append(
+                f"{len(results.ended)} of the episodes were ended by spec.safety.shield and count as the least return"
+            )
+        return failed(evaluated, observed, write, "GateNotMet", "; ".join(said))
     status = write.put(evaluated.status, "Complete", False, "Publishing", "all gates passed", phase="Publishing")
     return Plan(status=status, after=timedelta())
 
