@@ -85,6 +85,9 @@ UNFINISHED = {"ended": "", "ended_at": None, "length": None}
             [told(part(ended="aborted"))], NOW, {"worst": True, "known": True}, id="its caller gave up -> the worst"
         ),
         pytest.param([told(part(ended="deadline"))], NOW, {"worst": True}, id="cut by its deadline -> the worst"),
+        pytest.param(
+            [told(part(ended="shield"))], NOW, {"worst": True, "known": True}, id="a rule ended it -> the worst"
+        ),
         pytest.param([told(part(overridden=1))], NOW, {"known": False}, id="an override cut it -> unknown"),
         pytest.param([told(part(forked=True))], NOW, {"known": False}, id="played twice -> unknown"),
         pytest.param(

@@ -16,6 +16,8 @@ from checkrein.judge.assignment import Arm, Unit
 Ranges = Iterable[tuple[int, int]]
 PATIENCE = 120.0
 """Seconds for which what a vanished replica knew is waited for."""
+WORST = ("deadline", "aborted", "shield")
+"""Ends that must never pay: what would have been paid without them nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class Clock:
 class Episode:
     """One episode, by all that any replica saw of it.
 
-    `known`: no override, fork or gap has cut it. `worst`: unfinished, or given up by its caller, who must not hide what
-    became of it. `complete`: every step's reward was told, or a reporter said that nothing more will follow.
+    `known`: no override, fork or gap has cut it. `worst`: unfinished, given up by its caller, who must not hide what
+    became of it, or ended by the shield. `complete`: every step's reward was told, or a reporter said that nothing more
+    will follow.
     """
 
     id: str
@@ -116,9 +119,7 @@ def _episode(id_: str, unit: Unit, told: Sequence[tuple[Part, bool]], clock: Clo
         started=started,
         finished=settled or expired,
         known=not (cut or gaps or twice),
-        worst=end is None
-        or end.ended in ("deadline", "aborted")
-        or (waits_for_outcomes and not (final or told_all or late)),
+        worst=end is None or end.ended in WORST or (waits_for_outcomes and not (final or told_all or late)),
         complete=final or told_all or (waits_for_outcomes and late),
         reward=sum(p.reward for p in parts) + late_reward,
         cost=sum(p.cost for p in parts) + late_cost,
