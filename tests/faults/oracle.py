@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from tests.faults.proxy import Exchange
@@ -78,7 +79,7 @@ def differences(found: Any, wanted: Any, path: str = "") -> Iterator[str]:
 
 def violations(exchanges: Sequence[Exchange]) -> list[str]:
     """What the operator did to the API server, and must never do, whatever happens."""
-    writes = [_Write(e) for e in exchanges if e.call.writes and e.answer.status in (200, 201)]
+    writes = _ordered([_Write(e) for e in exchanges if e.call.writes and e.answer.status in (200, 201)])
     return [*_twice(writes), *_numbers(writes), *_unverified(writes)]
 
 
@@ -91,9 +92,19 @@ class _Write:
         self.obj: Raw = json.loads(exchange.answer.body)
         meta = self.obj.get("metadata", {})
         self.kind, self.name = self.obj.get("kind", ""), meta.get("name", "")
+        self.version = int(meta.get("resourceVersion") or 0)
         self.resource = f"{self.kind}/{self.name}"
         owners = [o["uid"] for o in meta.get("ownerReferences", ())]
         self.owner = (owners or [(self.obj.get("spec", {}).get("provenance") or {}).get("uid", "")])[0]
+
+
+def _ordered(answered: Sequence[_Write]) -> list[_Write]:
+    """As the API server took them: answers overtake each other. What has no version of its own stays where it was."""
+    version, placed = 0, []
+    for write in answered:
+        version = write.version or version
+        placed.append((version, write))
+    return [write for _, write in sorted(placed, key=itemgetter(0))]
 
 
 def _twice(writes: Iterable[_Write]) -> Iterator[str]:

@@ -32,6 +32,10 @@ def agent(stable: str, epoch: int, **status: Any) -> dict[str, Any]:
     return {"kind": "AgentDeployment", "metadata": {"name": "a", "uid": "a"}, "spec": {}, "status": whole}
 
 
+def at(version: int, obj: dict[str, Any]) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+
+
 VERIFIED = wrote("PATCH", version())
 
 
@@ -52,6 +56,12 @@ VERIFIED = wrote("PATCH", version())
             [wrote("PATCH", agent("", 0, candidate={"name": "p-1"}))], "is candidate", id="unverified candidate"
         ),
         pytest.param([VERIFIED, wrote("PATCH", agent("p-1", 1))], "", id="verified"),
+        pytest.param(
+            [wrote("PATCH", at(8, agent("p-1", 1))), wrote("PATCH", at(7, version()))], "", id="answered later"
+        ),
+        pytest.param(
+            [wrote("PATCH", at(7, agent("p-1", 1))), wrote("PATCH", at(8, version()))], "never", id="verified later"
+        ),
         pytest.param([VERIFIED, wrote("PATCH", agent("p-1", 0))], "epoch 0", id="acts without an epoch of its own"),
         pytest.param(
             [VERIFIED, wrote("PATCH", agent("p-1", 2)), wrote("PATCH", agent("p-1", 1))],
