@@ -211,3 +211,17 @@ def test_a_version_that_was_stable_is_known_after_many_changes_between_others() 
     assert len(life.look().history) <= history.LIMIT
     life.edit(policyVersion="cartpole-1")
     assert life.look().stable.name == "cartpole-1"  # type: ignore[union-attr]
+
+
+def test_the_store_has_entries_in_their_order_whenever_it_comes_back() -> None:
+    life = promoted({})
+    life.stored = False
+    life.edit(policyVersion="cartpole-3")
+    life.until(lambda s: s.stable.name == "cartpole-3")
+    life.stored = True
+    life.edit(policyVersion="cartpole-4")
+    life.until(lambda s: s.stable.name == "cartpole-4")
+    life.look(3)
+    expected = [(1, "cartpole-1"), (2, "cartpole-2"), (3, "cartpole-3"), (4, "cartpole-4")]
+    assert [(e.seq, e.policy) for e in life.store] == expected
+    assert [(e.seq, e.policy) for e in life.status.history] == expected

@@ -78,9 +78,9 @@ def promoted(
     candidate = status.candidate
     assert candidate is not None
     new = _entry(scene, status, "Promoted", candidate, by, reason, message)
-    if waits and any(not e.stored for e in status.history):
-        return Unavailable("HistoryUnavailable", "the store has not taken what came before")
-    answer = history.stored(scene, new)
+    behind = any(not e.stored for e in status.history)  # the store has them in their order
+    away = Unavailable("HistoryUnavailable", "the store has not taken what came before")
+    answer = away if behind else history.stored(scene, new)
     if isinstance(answer, Unavailable) and waits:
         return answer
     new = new if isinstance(answer, Unavailable) else answer
