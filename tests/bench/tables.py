@@ -1,4 +1,4 @@
-"""`python -m tests.bench.tables`: writes what build/bench/*.json say into docs/benchmarks.md, between its markers."""
+"""`python -m tests.bench.tables`: writes what build/bench/*.json say into the documents, between their markers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from tests.bench.report import FOLDER, number, read
 from tests.cluster.cache import REPOSITORY
 
-DOCUMENT = REPOSITORY / "docs" / "benchmarks.md"
+DOCUMENTS = (REPOSITORY / "docs" / "benchmarks.md", REPOSITORY / "docs" / "reliability.md")
 SECTION = re.compile(r"(?P<begin><!-- figures: (?P<name>[a-z-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
     """Every section whose benchmark has run; the others stay as they are."""
-    text = DOCUMENT.read_text()
-    DOCUMENT.write_text(SECTION.sub(_section, text))
+    for document in DOCUMENTS:
+        document.write_text(SECTION.sub(_section, document.read_text()))
 
 
 def _section(found: re.Match[str]) -> str:
