@@ -24,7 +24,7 @@ TAKEN: list[list[Any]] = []
 class Taken(gymnasium.Env[Any, Any]):
     """Shows noise, whatever is done, and notes what is."""
 
-    observation_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    observation_space: spaces.Space[Any] = spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space: spaces.Space[Any] = spaces.Discrete(3, start=-1)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -47,7 +47,7 @@ class TakenBox(Taken):
 
 
 class TakenDict(Taken):
-    observation_space = spaces.Dict({"place": Taken.observation_space})  # type: ignore[assignment]
+    observation_space = spaces.Dict({"place": Taken.observation_space})
 
     def _seen(self) -> Any:
         return {"place": super()._seen()}

@@ -150,7 +150,7 @@ def record(
 
 
 def _interventions(played: Played) -> Iterator[str]:
-    if any(played.shielded):
+    if any(played.shielded) or played.ended:
         yield (
             f"rules of the shield had a say in {sum(played.shielded)} of {sum(played.lengths) + len(played.ended)} "
             f"decisions, and ended {len(played.ended)} of {len(played.returns)} episodes"
@@ -255,11 +255,10 @@ class _Tape:
         )
 
     def _remark(self, counted: float) -> str:
-        if self.rule:
-            return f"its name is {self.rule}"
-        if self.ending == "cut" or abs(self.total - counted) <= SAME_RETURN * max(1.0, abs(counted)):
-            return ""
-        return f"it was counted with {counted:.6g}: the environment does not repeat itself by its seed"
+        told = [f"its name is {self.rule}"] if self.rule else []
+        if self.ending != "cut" and abs(self.total - counted) > SAME_RETURN * max(1.0, abs(counted)):
+            told.append(f"it was counted with {counted:.6g}: the environment does not repeat itself by its seed")
+        return "; ".join(told)
 
 
 def _frames(spec: RLEnvironmentSpec, action: Space, takes: Sequence[Take]) -> tuple[bytes, str]:
