@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 from tests.cluster import binaries
 from tests.cluster.cluster import Cluster
+from tests.cluster.kubectl import KubectlError
+from tests.cluster.steps import ClusterError, wait_until
 
 Object = dict[str, Any]
 NAMESPACE = "kueue-system"
@@ -21,11 +23,25 @@ def install(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(_manifests(cluster)))
     deployment = f"deployment/{MANAGER}"
     cluster.kubectl("-n", NAMESPACE, "rollout", "status", deployment, f"--timeout={ROLLOUT_SECONDS}s", seconds=200)
+    silent = ClusterError(f"Kueue's webhooks do not answer {ROLLOUT_SECONDS} s after its pod was ready")
+    wait_until(lambda: _answers(cluster), ROLLOUT_SECONDS, otherwise=lambda: silent)
 
 
 def uninstall(cluster: Cluster) -> None:
     """All of it. No queue may be left: only Kueue takes its finalizers away."""
     cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=json.dumps(_manifests(cluster)))
+
+
+def _answers(cluster: Cluster) -> bool:
+    """A ready pod is not yet one that its Service reaches."""
+    flavor = {"apiVersion": API_VERSION, "kind": "ResourceFlavor", "metadata": {"name": "asked"}, "spec": {}}
+    try:
+        cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(flavor))
+    except KubectlError as exc:
+        if "failed to call webhook" in str(exc):
+            return False
+        raise
+    return True
 
 
 def _manifests(cluster: Cluster) -> Object:

@@ -12,13 +12,13 @@ import pytest
 from tests.bench import report
 from tests.cluster.cache import REPOSITORY
 from tests.cluster.steps import say
-from tests.faults.conftest import JOBS
 from tests.faults.scenes import World
 from tests.faults.trials import Outcome, Trial, crashes, planned, play_all
 
 PLANS = "CHECKREIN_FAULT_PLANS"
 """How many of them."""
 TURNS = 4
+JOBS = 4 * (os.cpu_count() or 1)  # nothing else runs beside it
 FOLDER = REPOSITORY / "build" / "faults"
 
 
