@@ -7,6 +7,7 @@ GENERATED := crds charts/checkrein/templates/crds charts/checkrein/monitoring ma
 NAME ?= dev
 JOBS ?= 2
 PLANS ?= 1000
+NODE_PLANS ?= 24
 .DEFAULT_GOAL := help
 
 .PHONY: help venv docs generate verify check test-unit test test-mutations test-faults test-outages images cluster-up cluster-down demo demo-pictures demo-down pictures bench-log bench-decisions bench-override bench-rollout bench-gates bench-offpolicy bench-operator bench-training clean clean-cache
@@ -55,8 +56,9 @@ docs: venv ## Build the documentation's site into build/site
 test-mutations: venv ## Try all mutations of the samples on a running system
 	CHECKREIN_ALL_MUTATIONS=1 $(BIN)/pytest -s tests/faults/test_mutations.py
 
-test-faults: venv ## Play scenarios under 1,000 plans of faults, and kill the operator at each of its writes (PLANS=1000)
+test-faults: venv ## Play 1,000 plans of faults, and 24 on a node, and kill the operator at each write (PLANS=, NODE_PLANS=)
 	CHECKREIN_FAULT_PLANS=$(PLANS) OMP_NUM_THREADS=1 $(BIN)/pytest -s tests/faults/test_everything.py
+	CHECKREIN_NODE_FAULT_PLANS=$(NODE_PLANS) OMP_NUM_THREADS=1 $(BIN)/pytest -s tests/e2e/test_plans.py
 
 test-outages: venv ## Leave the store and the API server away for ten real minutes
 	CHECKREIN_OUTAGE_SECONDS=600 $(BIN)/pytest -n 4 --no-loadscope-reorder --timeout 1500 -m outage

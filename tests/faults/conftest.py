@@ -26,10 +26,7 @@ JOBS = 2 * (os.cpu_count() or 1)  # most of a trial is waiting
 def world(controlplane: ControlPlane, minio: Minio) -> Iterator[World]:
     """CRDs, buckets and the operator's user are there."""
     state = State.create(f"faults-{os.getpid()}", owned=True)
-    location = StoreLocation(endpoint=minio.endpoint, secure=False, bucket="runs")
-    administrator = StoreCredentials(access_key=minio.access_key, secret_key=minio.secret_key)
-    user = StoreCredentials(access_key=STORE_USER, secret_key=minio.secret_key)
-    install(location, administrator, user, "policies", "decisions")
+    prepare(minio)
     kubeconfig = named_kubeconfig(controlplane)
     system = Server(controlplane.kubeconfig).send("GET", "/api/v1/namespaces/kube-system")
     try:
@@ -43,6 +40,14 @@ def world(controlplane: ControlPlane, minio: Minio) -> Iterator[World]:
         )
     finally:
         state.remove()
+
+
+def prepare(minio: Minio) -> None:
+    """Its buckets, and the operator's user."""
+    location = StoreLocation(endpoint=minio.endpoint, secure=False, bucket="runs")
+    administrator = StoreCredentials(access_key=minio.access_key, secret_key=minio.secret_key)
+    user = StoreCredentials(access_key=STORE_USER, secret_key=minio.secret_key)
+    install(location, administrator, user, "policies", "decisions")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,8 @@ def die_with_parent() -> None:
 class Operator:
     """checkrein-operator; dead when it is made. `folder` holds its settings, credentials and log.
 
+    `user` is what its kubeconfig says of it, `token` what replicas know it by.
+
     `broken` breaks something in its process, to see that this is found.
     """
 
@@ -33,8 +35,10 @@ class Operator:
         self,
         folder: Path,
         api: str,
+        user: Mapping[str, str],
         settings: Mapping[str, Any],
         credentials: str,
+        token: str,
         broken: Callable[[], None] | None = None,
     ) -> None:
         self.log = folder / "operator.log"
@@ -44,9 +48,9 @@ class Operator:
         cluster = {"name": "played", "cluster": {"server": api}}
         context = {"name": "played", "context": {"cluster": "played", "user": "played"}}
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "played", "contexts": [context]}
-        config |= {"clusters": [cluster], "users": [{"name": "played", "user": {}}]}
+        config |= {"clusters": [cluster], "users": [{"name": "played", "user": dict(user)}]}
         files = {"config": json.dumps(config), "settings": json.dumps(settings), "credentials": credentials}
-        for name, text in {**files, "token": "the operator's"}.items():
+        for name, text in {**files, "token": token}.items():
             (folder / name).write_text(text)
         self._environment = {
             "KUBECONFIG": str(folder / "config"),

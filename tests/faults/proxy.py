@@ -110,7 +110,7 @@ class Exchange:
 
 
 class Proxy:
-    """Serves on a loopback port, in a thread of its own, until closed.
+    """Serves on a port of `host`, in a thread of its own, until closed.
 
     `upstream` is http(s)://host:port; the Host header is kept, for requests to a store are signed with it. `signal`
     sends one to the operator. `faults` are passed in their order; `exchanges` are what went through.
@@ -123,6 +123,7 @@ class Proxy:
         faults: Sequence[Fault],
         signal: Callable[[int], None],
         tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.exchanges: list[Exchange] = []
         self.faults = faults
@@ -130,6 +131,7 @@ class Proxy:
         self._upstream = upstream
         self._signal = signal
         self._tls = tls
+        self._host = host
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._underway: set[asyncio.Task[Answer]] = set()
@@ -141,7 +143,7 @@ class Proxy:
     @property
     def address(self) -> str:
         """host:port."""
-        return f"127.0.0.1:{self._port}"
+        return f"{self._host}:{self._port}"
 
     def close(self) -> None:
         """Returns once it has ended."""
@@ -159,7 +161,7 @@ class Proxy:
             server = web.Server(self._handle, access_log=None, handler_cancellation=True)
             runner = web.ServerRunner(server, shutdown_timeout=0.1)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, self._host, 0).start()
             self._port = runner.addresses[0][1]
             self._ready.set()
             await self._over.wait()

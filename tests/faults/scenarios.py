@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.control.objects import AGENT, ENVIRONMENT, job
+from tests.control.objects import ENVIRONMENT
 from tests.control.rollout.life import RETURN, canary
 from tests.control.standin import Ending
-from tests.faults.scenes import Scene
+from tests.faults.scenes import PERSON, Scene
 
 CANARY = {"canary": canary({"weight": 50, "units": 1000}, gates=[RETURN])}
 
@@ -16,7 +16,7 @@ def published(scene: Scene) -> None:
     """An environment is probed; a job is trained in a second attempt, evaluated and published."""
     scene.play.endings["a-train-1"] = Ending(None, 137)
     scene.create("RLEnvironment", ENVIRONMENT)
-    scene.create("TrainingJob", job())
+    scene.train()
     scene.until_said("TrainingJob", "a", "Complete", "Published")
     scene.until_said("PolicyVersion", "cartpole-1", "Verified", "Verified")
 
@@ -26,8 +26,8 @@ def refused(scene: Scene) -> None:
     scene.play.returns = 400.0
     scene.play.endings["b-train-1"] = Ending(None, 137)
     scene.create("RLEnvironment", ENVIRONMENT)
-    scene.create("TrainingJob", job())
-    scene.create("TrainingJob", job("b", backoffLimit=0))
+    scene.train()
+    scene.train("b", backoffLimit=0)
     scene.until_said("TrainingJob", "a", "Failed", "GateNotMet")
     scene.until_said("TrainingJob", "b", "Failed", "BackoffLimitExceeded")
 
@@ -36,7 +36,7 @@ def suspended(scene: Scene) -> None:
     """A job is suspended in its training, and goes on."""
     scene.play.hold = {"trainer"}
     scene.create("RLEnvironment", ENVIRONMENT)
-    scene.create("TrainingJob", job())
+    scene.train()
     scene.until_said("TrainingJob", "a", "Complete", "Training")
     scene.edit("TrainingJob", "a", suspend=True)
     scene.until_said("TrainingJob", "a", "Complete", "Suspended")
@@ -48,10 +48,10 @@ def suspended(scene: Scene) -> None:
 def _two_versions(scene: Scene) -> None:
     """An agent acts by cartpole-1; cartpole-2 is there, too."""
     scene.create("RLEnvironment", ENVIRONMENT)
-    scene.create("TrainingJob", job())
-    scene.create("AgentDeployment", AGENT)
+    scene.train()
+    scene.deploy()
     scene.until_said("AgentDeployment", "cartpole", "Ready", "Deciding")
-    scene.create("TrainingJob", job("b", seed=1))
+    scene.train("b", seed=1)
     scene.until_said("PolicyVersion", "cartpole-2", "Verified", "Verified")
 
 
@@ -81,12 +81,12 @@ def walked(scene: Scene) -> None:
     _two_versions(scene)
     scene.edit("AgentDeployment", "cartpole", policyVersion="cartpole-2", strategy=CANARY)
     scene.until_said("AgentDeployment", "cartpole", "Progressing", "Canary")
-    scene.edit("AgentDeployment", "cartpole", rollout={"abort": {"policyVersion": "cartpole-2", "by": "ops"}})
+    scene.edit("AgentDeployment", "cartpole", rollout={"abort": {"policyVersion": "cartpole-2", "by": PERSON}})
     scene.until_said("AgentDeployment", "cartpole", "Progressing", "Aborted")
     words = {"retry": {"policyVersion": "cartpole-2", "nonce": "once-more"}, "abort": None}
     scene.edit("AgentDeployment", "cartpole", rollout=words)
     scene.until_said("AgentDeployment", "cartpole", "Progressing", "Canary")
-    approve = {"policyVersion": "cartpole-2", "full": True, "by": "ops"}
+    approve = {"policyVersion": "cartpole-2", "full": True, "by": PERSON}
     scene.edit("AgentDeployment", "cartpole", rollout={"approve": approve})
     scene.until(lambda: acts(scene) == "cartpole-2", "cartpole-2 acts")
 
@@ -95,8 +95,8 @@ def deleted(scene: Scene) -> None:
     """An agent and its job are deleted, and made anew by the same names: numbers go on."""
     for number in ("1", "2"):
         scene.create("RLEnvironment", ENVIRONMENT)
-        scene.create("TrainingJob", job(seed=int(number)))
-        scene.create("AgentDeployment", {**AGENT, "spec": {**AGENT["spec"], "policyVersion": f"cartpole-{number}"}})
+        scene.train(seed=int(number))
+        scene.deploy(policyVersion=f"cartpole-{number}")
         scene.until_said("TrainingJob", "a", "Complete", "Published")
         scene.until_said("AgentDeployment", "cartpole", "Ready", "Deciding")
         if number == "1":

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.api.server import Refused, Server
-from tests.control.standin import Raw, Standin, task_of
+from tests.control.objects import AGENT, job
+from tests.control.standin import Play, Raw, Standin, task_of
 from tests.faults.mutation_programs import Programs
 from tests.faults.operators import Operator
 from tests.faults.proxy import STORE_USER, Fault, Proxy
@@ -23,16 +24,38 @@ from checkrein.api.meta import Model
 from checkrein.api.names import OWNER_NAME
 from checkrein.api.policy import Artifact
 from checkrein.api.tasks import AgentReport, AgentTask, LoadedPolicy, StoreCredentials, StoreLocation
-from checkrein.control.kinds import CHILDREN, OWN
+from checkrein.control.kinds import CHILDREN, KINDS, OWN
 from checkrein.store import artifacts
 from checkrein.store.client import Store
 from checkrein.store.decisions.layout import stream_name
 from checkrein.store.errors import StoreError
 
 BUCKETS = {"policiesBucket": "policies", "runsBucket": "runs", "decisionsBucket": "decisions"}
-IMAGES = {"trainer": "registry.example/checkrein/trainer:1", "agent": "registry.example/checkrein/agent:1"}
 FIRST = 216  # the second number of addresses here; lower ones are other stand-ins'
+PERSON = "ops"
 QUICK = {"resyncSeconds": 2, "progressSeconds": 0.2, "verifySeconds": 60}
+
+
+@dataclass(frozen=True)
+class Node:
+    """What runs pods: the stand-in, or a real one.
+
+    `gateway` is where pods reach this machine, `account` the operator's and `token` what replicas know it by. `job`
+    and `agent` are fields of each TrainingJob and AgentDeployment.
+    """
+
+    images: Mapping[str, str]
+    gateway: str = "127.0.0.1"
+    account: str = ""
+    token: str = "the operator's"
+    job: Mapping[str, Any] = field(default_factory=dict)
+    agent: Mapping[str, Any] = field(default_factory=dict)
+    real: bool = True
+
+
+PLAYED = Node(
+    {"trainer": "registry.example/checkrein/trainer:1", "agent": "registry.example/checkrein/agent:1"}, real=False
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,7 @@ class World:
     store_secret: str
     cluster: str
     folder: Path
+    node: Node = PLAYED
 
     @property
     def credentials(self) -> StoreCredentials:
@@ -142,17 +166,24 @@ class Scene:
         self.namespace = namespace
         self.world = world
         self._patience = patience
-        self.pods = Pods(Server(world.kubeconfig))
-        self.play = self.pods.join(namespace)
-        server, tls = client_context(world.operator_kubeconfig)
+        self.pods = Pods(Server(world.kubeconfig, PERSON, "system:masters"))
+        node = world.node
+        self.play = Play()
+        if node.real:
+            self.pods.server.send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        else:
+            self.play = self.pods.join(namespace)
+        server, tls, token = client_context(world.operator_kubeconfig)
         self.api = Proxy("api", server, faults, self._signal, tls)
-        self.store = Proxy("store", f"http://{world.store}", faults, self._signal)
+        self.store = Proxy("store", f"http://{world.store}", faults, self._signal, host=node.gateway)
         store = {"endpoint": self.store.address, "secure": False, **BUCKETS}
-        settings = {"store": store, "images": IMAGES, "watchNamespaces": [namespace], **QUICK}
+        settings = {"store": store, "images": node.images, "account": node.account, "watchNamespaces": [namespace]}
         folder = world.folder / namespace
         folder.mkdir(parents=True)
+        user = {"token": token} if token else {}
         credentials = world.credentials.model_dump_json(by_alias=True, exclude_none=True)
-        self.operator = Operator(folder, f"http://{self.api.address}", settings, credentials, broken)
+        api = f"http://{self.api.address}"
+        self.operator = Operator(folder, api, user, {**settings, **QUICK}, credentials, node.token, broken)
         self.operator.start()
 
     def close(self) -> None:
@@ -175,12 +206,23 @@ class Scene:
         """Creates it."""
         self.pods.create(kind, self.namespace, obj)
 
+    def train(self, name: str = "a", **spec: Any) -> None:
+        """Creates a TrainingJob."""
+        self.create("TrainingJob", job(name, **self.world.node.job, **spec))
+
+    def deploy(self, **spec: Any) -> None:
+        """Creates an AgentDeployment."""
+        self.create("AgentDeployment", {**AGENT, "spec": {**AGENT["spec"], **self.world.node.agent, **spec}})
+
     def edit(self, kind: str, name: str, **spec: Any) -> None:
         """Changes fields of its spec."""
         self.pods.patch(kind, self.namespace, name, {"spec": spec})
 
     def delete(self, kind: str, name: str) -> None:
         """Deletes it, with what it owns."""
+        if self.world.node.real:
+            self.pods.server.send("DELETE", KINDS[kind].path(self.namespace, name))
+            return
         self.pods.collects = True
         self.pods.delete(kind, self.namespace, name)
 

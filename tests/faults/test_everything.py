@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -10,16 +9,13 @@ from dataclasses import replace
 
 import pytest
 from tests.bench import report
-from tests.cluster.cache import REPOSITORY
-from tests.cluster.steps import say
 from tests.faults.scenes import World
-from tests.faults.trials import Outcome, Trial, crashes, planned, play_all
+from tests.faults.trials import Outcome, Trial, crashes, planned, record_all
 
 PLANS = "CHECKREIN_FAULT_PLANS"
 """How many of them."""
 TURNS = 4
 JOBS = 4 * (os.cpu_count() or 1)  # nothing else runs beside it
-FOLDER = REPOSITORY / "build" / "faults"
 
 
 @pytest.mark.timeout(6 * 3600)
@@ -28,7 +24,7 @@ def test_all_plans_and_every_write_point(world: World, faultless: dict[str, Outc
     begun, number = time.monotonic(), int(os.environ[PLANS])
     every = crashes(faultless)
     crashed, unreached = _crashed(world, faultless, every)
-    struck = _played(world, faultless, planned(range(number)), "plans")
+    struck = record_all(world, planned(range(number)), faultless, JOBS, "plans")
     wrong = [o.dump() for o in (*crashed, *struck) if o.problems]
     figures = [
         report.Figure("plans", len(struck), "", ">= 1000"),
@@ -47,21 +43,8 @@ def _crashed(world: World, faultless: dict[str, Outcome], trials: Sequence[Trial
     """All outcomes, and the crashes that never came: a write that hangs on timing is waited for in several tries."""
     outcomes: list[Outcome] = []
     for turn in range(TURNS):
-        played = _played(world, faultless, trials, f"write-points-{turn}")
+        played = record_all(world, trials, faultless, JOBS, f"write-points-{turn}")
         outcomes += played
         missed = {o.trial.name for o in played if o.starts == 1 and not o.problems}
         trials = [replace(trial, name=f"{trial.name}-again") for trial in trials if trial.name in missed]
     return outcomes, [repr(trial.faults) for trial in trials]
-
-
-def _played(world: World, faultless: dict[str, Outcome], trials: Sequence[Trial], name: str) -> list[Outcome]:
-    """All of them, each told in build/faults as it ends."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    outcomes = []
-    with (FOLDER / f"{name}.jsonl").open("w", buffering=1) as told:
-        for outcome in play_all(world, trials, faultless, JOBS):
-            outcomes.append(outcome)
-            told.write(json.dumps(outcome.dump()) + "\n")
-            if len(outcomes) % 50 == 0:
-                say(f"{name}: {len(outcomes)} of {len(trials)}, {sum(bool(o.problems) for o in outcomes)} wrong")
-    return outcomes

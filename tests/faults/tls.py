@@ -1,4 +1,4 @@
-"""A kubeconfig's server, and the TLS by which it knows its user."""
+"""A kubeconfig's server, and what it knows its user by: a certificate or a token."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 
-def client_context(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
-    """https://host:port and a client's TLS context."""
+def client_context(kubeconfig: Path) -> tuple[str, ssl.SSLContext, str]:
+    """https://host:port, a client's TLS context and the user's token; that is empty where the TLS tells who it is."""
     config = json.loads(kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     tls = ssl.create_default_context(cadata=_decoded(cluster["certificate-authority-data"]))
-    with NamedTemporaryFile("w") as pair:
-        pair.write(_decoded(user["client-certificate-data"]) + _decoded(user["client-key-data"]))
-        pair.flush()
-        tls.load_cert_chain(pair.name)
-    return cluster["server"], tls
+    if "token" not in user:
+        with NamedTemporaryFile("w") as pair:
+            pair.write(_decoded(user["client-certificate-data"]) + _decoded(user["client-key-data"]))
+            pair.flush()
+            tls.load_cert_chain(pair.name)
+    return cluster["server"], tls, user.get("token", "")
 
 
 def _decoded(data: str) -> str:

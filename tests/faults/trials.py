@@ -9,7 +9,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cluster.steps import ClusterError
+from tests.cluster.cache import REPOSITORY
+from tests.cluster.steps import ClusterError, say
 from tests.faults.operators import CONTEXT, die_with_parent
 from tests.faults.oracle import differences, is_whole, state, violations
 from tests.faults.plans import plan
@@ -19,6 +20,7 @@ from tests.faults.scenarios import SCENARIOS
 from tests.faults.scenes import Scene, World
 
 Raw = dict[str, Any]
+FOLDER = REPOSITORY / "build" / "faults"
 SHOWN = 8
 STEADY_SECONDS = 2.6
 """For so long the end must stay as it is: in that time all is compared with a list once."""
@@ -112,6 +114,21 @@ def play_all(world: World, trials: Iterable[Trial], faultless: Mapping[str, Outc
         playing = [pool.submit(play, world, trial, _end(faultless, trial)) for trial in trials]
         for done in as_completed(playing):
             yield done.result()
+
+
+def record_all(
+    world: World, trials: Sequence[Trial], faultless: Mapping[str, Outcome], jobs: int, name: str
+) -> list[Outcome]:
+    """Plays all, and keeps each in build/faults/NAME.jsonl as it ends."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    with (FOLDER / f"{name}.jsonl").open("w", buffering=1) as record:
+        for outcome in play_all(world, trials, faultless, jobs):
+            outcomes.append(outcome)
+            record.write(json.dumps(outcome.dump()) + "\n")
+            if len(outcomes) % 50 == 0:
+                say(f"{name}: {len(outcomes)} of {len(trials)}, {sum(bool(o.problems) for o in outcomes)} wrong")
+    return outcomes
 
 
 def _end(faultless: Mapping[str, Outcome], trial: Trial) -> Raw | None:
