@@ -305,7 +305,10 @@ class Standin:
         if hidden:
             del all_labels[MANAGED_BY_LABEL]
         metadata = {"name": name, "labels": all_labels, "ownerReferences": [reference]}
-        self.create("Pod", meta["namespace"], {"metadata": metadata, "spec": template["spec"] | {"nodeName": "played"}})
+        claims = [claim["metadata"]["name"] for claim in owner["spec"].get("volumeClaimTemplates", ())]
+        claimed = [{"name": c, "persistentVolumeClaim": {"claimName": f"{c}-{name}"}} for c in claims]
+        spec = {**template["spec"], "volumes": [*template["spec"]["volumes"], *claimed], "nodeName": "played"}
+        self.create("Pod", meta["namespace"], {"metadata": metadata, "spec": spec})
         status = {
             "phase": "Running",
             "podIP": address,

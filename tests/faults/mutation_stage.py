@@ -14,11 +14,14 @@ from tests.faults.mutation_references import ELSEWHERE
 from tests.faults.mutations import sample
 
 from checkrein.api.meta import Model
-from checkrein.control.kinds import KINDS
+from checkrein.control.kinds import CHILDREN, KINDS
 
 MAIN = {"RLEnvironment": "Ready", "TrainingJob": "Complete", "PolicyVersion": "Verified", "AgentDeployment": "Ready"}
-# What a condition that is not True says while something is still under way.
-UNDER_WAY = frozenset({"Probing", "Training", "Evaluating", "Publishing", "Loading", "NoPolicy", "Retrying"})
+# What a condition that is not True says while something is still under way, and when nothing is.
+NO_COMPLAINT = frozenset(
+    {"Probing", "Training", "Evaluating", "Publishing", "Loading", "NoPolicy", "Retrying", "Complete"}
+)
+OWNED = ("Secret", *(kind.kind for kind in CHILDREN))
 MOST_PODS = 3  # the stand-in's node is full then
 _VARIES = re.compile(r"[0-9a-f]{8,}|\d+")
 _LEFT = ("AgentDeployment", "PolicyVersion", "TrainingJob", "RLEnvironment", "StatefulSet", "Job", "Pod")
@@ -41,12 +44,13 @@ class Node(Standin):
         return address
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        """With the Secrets that it owns, too."""
+        """With all that it owns."""
         gone = self.get(kind, namespace, name) or {"metadata": {"uid": ""}}
         super().delete(kind, namespace, name)
-        for secret in self.all("Secret", namespace):
-            if gone["metadata"]["uid"] in {o["uid"] for o in secret["metadata"].get("ownerReferences", ())}:
-                super().delete("Secret", namespace, secret["metadata"]["name"])
+        for owned in OWNED:
+            for obj in self.all(owned, namespace):
+                if gone["metadata"]["uid"] in {o["uid"] for o in obj["metadata"].get("ownerReferences", ())}:
+                    super().delete(owned, namespace, obj["metadata"]["name"])
 
     def _stateful_set(self, replicas: Raw) -> None:
         replicas["spec"]["replicas"] = min(replicas["spec"]["replicas"], MOST_PODS)
@@ -165,7 +169,7 @@ class Stage:
         bad = [
             c
             for c in obj["status"].get("conditions", ())
-            if c["status"] != "True" and c["type"] not in ("Stalled", "Failed") and c["reason"] not in UNDER_WAY
+            if c["status"] != "True" and c["type"] not in ("Stalled", "Failed") and c["reason"] not in NO_COMPLAINT
         ]
         return "; ".join(f"{c['type']}={c['reason']}: {c['message']}" for c in bad if c["message"])
 

@@ -183,14 +183,20 @@ class _Batch:
             good["metadata"]["name"] = name
             if kind == "PolicyVersion":
                 good["spec"]["policy"] = name.rpartition("-")[0] or "cartpole"
+            if self.stage.node.get(kind, namespace, name) and not self._replaced(kind, namespace, good):
+                self.stage.node.delete(kind, namespace, name)
             if self.stage.node.get(kind, namespace, name) is None:
                 self.stage.node.create(kind, namespace, good)
-                continue
-            try:
-                self.stage.put(namespace, good)
-            except Refused:  # fixed after creation: another one takes its place, as the refusal says
-                self.stage.node.delete(kind, namespace, name)
-                self.stage.node.create(kind, namespace, good)
+
+    def _replaced(self, kind: str, namespace: str, good: Raw) -> bool:
+        """False where another one has to take its place: its fields are fixed, or it has failed for good."""
+        if self.stage.node.said(kind, namespace, good["metadata"]["name"], "Failed")[1] == "True":
+            return False
+        try:
+            self.stage.put(namespace, good)
+        except Refused:
+            return False
+        return True
 
     def _recovered(self, trial: Trial, namespace: str) -> bool:
         kind, name = trial.mutation.kind, self._subject(trial)
