@@ -70,6 +70,42 @@ def test_logging(reports: list[Any], before: list[Any], expected: tuple[str, str
         assert expected[2] in told[2]
 
 
+DENIED = b.loaded(("cartpole-1", "1"), ready=False, reason="AccessDenied", message="no key")
+FALLEN_BACK = DENIED.model_copy(update={"regime": "Fallback"})
+NOT_YET = AgentReport(regime="Fallback")
+
+
+@pytest.mark.parametrize(
+    ("reports", "phase", "message"),
+    [
+        pytest.param([GOOD, GOOD], "Healthy", "cartpole-1 decides on 2 of 2 replicas", id="all"),
+        pytest.param([GOOD, SILENT], "Healthy", "cartpole-1 decides on 2 of 2 replicas", id="nothing is known of one"),
+        pytest.param(
+            [GOOD, FALLEN_BACK],
+            "Degraded",
+            "cartpole-1 decides on 1 of 2 replicas; spec.fallback decides on cartpole-agent-1: AccessDenied: no key",
+            id="one cannot load it -> which, and why",
+        ),
+        pytest.param(
+            [NOT_YET, NOT_YET],
+            "Degraded",
+            "cartpole-1 decides on 0 of 2 replicas; spec.fallback decides on cartpole-agent-0: cartpole-1 is not loaded"
+            " yet, likewise at 1 more",
+            id="none has it yet",
+        ),
+    ],
+)
+def test_a_replica_at_which_the_fallback_decides_is_not_one_of_the_policy(
+    reports: list[Any], phase: str, message: str
+) -> None:
+    planned = decide(b.agent(stable=ONE), dict(zip(("10.0.0.1", "10.0.0.2"), reports, strict=True)))
+    assert said(planned, "Ready") == ("True", "Deciding", message)
+    assert planned.status
+    assert planned.status.phase == phase
+    assert planned.after is not None
+    assert (planned.after.total_seconds() <= 5) == (phase == "Degraded")
+
+
 RULES = AgentReport(problems=["cartpole-1, spec.shield: forbid needs Discrete actions"])
 BROKEN_RULES = b.condition("SpecHonoured", False, "NotHonoured", "before")
 

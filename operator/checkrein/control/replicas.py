@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from checkrein.api import conditions
-from checkrein.api.deployment import AgentDeployment, AgentDeploymentStatus
+from checkrein.api.deployment import AgentDeployment, AgentDeploymentStatus, PolicyPointer
 from checkrein.api.policy import PolicyVersion
 from checkrein.api.tasks import AgentReport, LoadedPolicy
 from checkrein.control import overrides
@@ -35,6 +35,20 @@ def loaded(report: AgentReport | Unavailable, digest: str) -> LoadedPolicy | Non
     if isinstance(report, Unavailable):
         return None
     return next((p for p in report.policies if p.digest == digest), None)
+
+
+def fallen_back(pods: Sequence[PodView], reports: Reports, stable: PolicyPointer | None) -> Sequence[tuple[str, str]]:
+    """Ready replicas at which the fallback decides in the stable version's place, by name, and why."""
+    if stable is None:
+        return ()
+    said = [(p.name, reports.get(p.name)) for p in pods if p.ready and not p.deleting]
+    spoken = [(name, report) for name, report in said if isinstance(report, AgentReport)]
+    return [(name, _lacking(stable, r)) for name, r in spoken if r.regime == "Fallback" and not r.overridden]
+
+
+def _lacking(stable: PolicyPointer, report: AgentReport) -> str:
+    load = loaded(report, stable.artifact.digest)
+    return f"{load.reason}: {load.message}" if load and load.reason else f"{stable.name} is not loaded yet"
 
 
 def logging(status: AgentDeploymentStatus, reports: Reports, write: Writer) -> AgentDeploymentStatus:

@@ -33,15 +33,14 @@ def plan(agent: AgentDeployment, observed: Observed, answers: Answers, now: date
     try:
         _secrets(agent, observed, answers)
     except Unavailable as no:
-        status = _readiness(
-            write.put(status, "Progressing", False, no.reason, no.message), agent, observed, answers, write
-        )
+        status = write.put(status, "Progressing", False, no.reason, no.message)
+        status = _readiness(status, agent, observed, answers, write, reports={})
         return Plan(status=status, after=STORE_RETRY)
     scene = Scene(agent, observed, answers, replicas.heard(observed.pods, answers), write)
     status = _advanced(scene, status)
     status = replicas.standby(agent, status, observed.versions, scene.reports, write)
     status = replicas.honoured(replicas.logging(status, scene.reports, write), scene.reports, write)
-    status = _readiness(status, agent, observed, answers, write)
+    status = _readiness(status, agent, observed, answers, write, scene.reports)
     return Plan(
         status=status,
         apply=_changed(agents.objects(agent, observed.settings, observed.cluster), observed),
@@ -62,6 +61,8 @@ def _advanced(scene: Scene, status: AgentDeploymentStatus) -> AgentDeploymentSta
 def _next_look(scene: Scene, status: AgentDeploymentStatus) -> timedelta:
     """When something may have changed that no watch tells."""
     usual = LOADING if replicas.is_loading(status) else REPORTS
+    if replicas.fallen_back(scene.observed.pods, scene.reports, status.stable):
+        usual = min(usual, STORE_RETRY)
     if scene.agent.status.epoch != status.epoch and status.candidate is None:
         unstored = any(not e.stored for e in status.history)
         usual = min(usual, LOADING) if unstored else usual
@@ -119,7 +120,12 @@ def _counted(agent: AgentDeployment, observed: Observed) -> AgentDeploymentStatu
 
 
 def _readiness(
-    status: AgentDeploymentStatus, agent: AgentDeployment, observed: Observed, answers: Answers, write: Writer
+    status: AgentDeploymentStatus,
+    agent: AgentDeployment,
+    observed: Observed,
+    answers: Answers,
+    write: Writer,
+    reports: replicas.Reports,
 ) -> AgentDeploymentStatus:
     """Ready: somebody who may decides on at least one replica, whatever the rollout does."""
     wanted, ready = agent.spec.replicas, status.ready_replicas
@@ -139,10 +145,16 @@ def _readiness(
         message = f"spec.override ({override.mode}) decides on {ready} of {wanted} replicas"
         return write.put(status, "Ready", True, "Overridden", message, phase="Overridden")
     assert status.stable is not None
-    phase = "Healthy" if ready >= wanted else "Degraded"
+    fallen_back = replicas.fallen_back(observed.pods, reports, status.stable)
+    deciding = ready - len(fallen_back)
+    phase = "Healthy" if deciding >= wanted else "Degraded"
     if status.candidate or phases.is_waiting(status):
         phase = "Paused" if phases.is_waiting(status) else "Progressing"
-    message = f"{status.stable.name} decides on {ready} of {wanted} replicas"
+    message = f"{status.stable.name} decides on {deciding} of {wanted} replicas"
+    if fallen_back:
+        pod, why = fallen_back[0]
+        more = f", likewise at {len(fallen_back) - 1} more" if len(fallen_back) > 1 else ""
+        message += f"; spec.fallback decides on {pod}: {why}{more}"
     return write.put(status, "Ready", True, "Deciding", message, phase=phase)
 
 
