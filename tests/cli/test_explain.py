@@ -79,6 +79,14 @@ def test_a_replica_that_is_not_ready() -> None:
     assert told(agent, objects=objects) == ["AgentDeployment cart is Degraded", "  1 of 2 replicas are ready"]
 
 
+def test_a_replica_at_which_the_fallback_decides() -> None:
+    message = "cartpole-1 decides on 1 of 2 replicas; spec.fallback decides on cart-agent-0: StoreUnavailable: away"
+    ready = things.said("Ready", "True", "Deciding", message) + things.said("Progressing", "False", "Complete")
+    agent = things.deployment(phase="Degraded", conditions=ready)
+    objects = Objects([things.env()], [], [things.version()])
+    assert told(agent, objects=objects) == ["AgentDeployment cart is Degraded", f"  {message}"]
+
+
 def test_a_spec_that_nobody_has_read() -> None:
     job = things.job(observedGeneration=0)
     assert "the operator has not read the latest spec yet" in told(job, objects=Objects())[1]

@@ -82,8 +82,13 @@ def _unread(obj: Resource) -> Iterator[str]:
 
 
 def _replicas(obj: Resource) -> Iterator[str]:
-    if isinstance(obj, AgentDeployment) and obj.status.ready_replicas < obj.spec.replicas:
+    if not isinstance(obj, AgentDeployment):
+        return
+    ready = conditions.get(obj.status.conditions, "Ready")
+    if obj.status.ready_replicas < obj.spec.replicas:
         yield f"{obj.status.ready_replicas} of {obj.spec.replicas} replicas are ready"
+    elif obj.status.phase == "Degraded" and ready and ready.status == "True":  # some decide by the fallback
+        yield ready.message
 
 
 def _conditions(obj: Resource) -> Iterator[str]:
