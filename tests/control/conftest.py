@@ -159,8 +159,9 @@ def play(standin: Standin, namespace: str) -> Play:
 
 
 def trains(standin: Standin, play: Play, namespace: str) -> None:
-    """Returns once job `a` of the namespace is in training, and stays there until `play.hold` lets go."""
+    """Returns once job `a` of the namespace has a pod in training, which stays until `play.hold` lets go."""
     play.hold = {"trainer"}
     standin.create("RLEnvironment", namespace, ENVIRONMENT)
     standin.create("TrainingJob", namespace, job())
     standin.until_said("TrainingJob", namespace, "a", "Complete", "Training")
+    standin.until(lambda: "a-train-1-x" in standin.names("Pod", namespace), "its pod runs")  # the Job comes first
