@@ -169,12 +169,12 @@ class Standin:
         return "".join(f"\n{ns}/{o['metadata']['name']}: {json.dumps(o.get('status', {}))}" for ns, o in found)
 
     def step(self) -> None:
-        """One look at every Job and every StatefulSet; a namespace that is terminating gets no pods."""
+        """One look at every Job and every StatefulSet; what goes meanwhile needs nothing more, no pod least of all."""
         for namespace, play in self.plays.items():
             try:
                 self._play(namespace, play)
             except Refused as refused:
-                if "being terminated" not in refused.message:
+                if refused.status != 404 and "being terminated" not in refused.message:
                     raise
 
     def _play(self, namespace: str, play: Play) -> None:
