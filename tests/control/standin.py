@@ -350,11 +350,17 @@ class Standin:
             def log_message(self, *_: object) -> None:
                 """Quiet."""
 
-        address = next(self._addresses)
-        server = ThreadingHTTPServer((address, port), Handler)
+        address, server = self._bound(port, Handler)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self._servers.append(server)
         return address
+
+    def _bound(self, port: int, handler: type[BaseHTTPRequestHandler]) -> tuple[str, ThreadingHTTPServer]:
+        """On the next address that no other test's stand-in has."""
+        for address in self._addresses:
+            with suppress(OSError):
+                return address, ThreadingHTTPServer((address, port), handler)
+        raise ClusterError("no loopback address is free")
 
 
 def _reference(stored: StoredObject) -> FileReference:
