@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import pytest
 from tests.api.objects import DIGEST, pointer
+from tests.charts.people import until_allowed
 from tests.cli.conftest import NOW, STRATEGY, Deployment, Said, promoted, rollout, step
+from tests.cluster.steps import ClusterError, wait_until
 
 pytestmark = pytest.mark.controlplane
 Run = Callable[..., Said]
@@ -31,7 +33,8 @@ def test_by_is_the_impersonated_person(run: Run, deploy: Deploy) -> None:
     agent = deploy()
     agent.canary()
     agent.kubectl("create", "clusterrolebinding", agent.name, "--clusterrole=cluster-admin", "--user=ops@example.com")
-    try:
+    try:  # the API server's authorizer learns of the binding a moment later
+        until_allowed(lambda: agent.server.as_user("ops@example.com").send("GET", agent.path))
         run("abort", agent.name, "--reason", "it wobbles", "--as", "ops@example.com")
         assert agent.words["abort"] == {"policyVersion": "cartpole-2", "by": "ops@example.com", "reason": "it wobbles"}
     finally:
@@ -255,10 +258,8 @@ def test_a_word_that_was_done_is_said_anew(run: Run, deploy: Deploy) -> None:
 
 def _forget(agent: Deployment) -> None:
     """The operator notices that a word is gone."""
-    for _ in range(600):
-        if "approve" not in agent.words:
-            agent.canary()
-            return
+    wait_until(lambda: "approve" not in agent.words, 60, otherwise=lambda: ClusterError("it is not taken back"))
+    agent.canary()
 
 
 def test_status_says_it_all(run: Run, deploy: Deploy) -> None:

@@ -37,8 +37,8 @@ def say(installed: ControlPlane, admin: Server, capsys: pytest.CaptureFixture[st
     status = {"observedGeneration": 1, "stable": pointer("cartpole-1"), "candidate": pointer("cartpole-2")}
     told = HEAD | {"status": status | {"step": step(), "review": PAIRS}}
     admin.as_user(OPERATOR, "system:serviceaccounts").send("PATCH", f"{PATH}/said/status", told, content_type=APPLY)
-    for user in roles:
-        _until_known(admin.as_user(user))
+    for user, (_, *more) in roles.items():
+        _until_known(admin.as_user(user), more)
 
     def call(user: str, verb: str, *options: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
@@ -49,16 +49,25 @@ def say(installed: ControlPlane, admin: Server, capsys: pytest.CaptureFixture[st
     admin.delete(HEAD)
 
 
-def _until_known(server: Server) -> None:
+def _until_known(server: Server, words: list[str]) -> None:
+    """The API server knows that this person may read, write, and say these words."""
+
     def known() -> bool:
         try:
             server.send("PATCH", f"{PATH}/said", HEAD | {"spec": {}}, content_type=APPLY, dry_run=True)
             server.send("GET", f"{PATH}/said")
         except Refused:
             return False
-        return True
+        return all(_may(server, word) for word in words)
 
     wait_until(known, SECONDS, otherwise=lambda: ClusterError("the request stays refused"))
+
+
+def _may(server: Server, word: str) -> bool:
+    about = {"group": "checkrein.dev", "resource": "agentdeployments", "subresource": word, "verb": "update"}
+    body = {"spec": {"resourceAttributes": {**about, "namespace": "default"}}}
+    reviewed = server.send("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+    return bool(reviewed["status"]["allowed"])
 
 
 def test_each_word_takes_its_right_and_others_words_stay(say: Say, admin: Server) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
@@ -59,10 +59,11 @@ PROGRESS = TrainingProgress(
 
 @dataclass
 class Ending:
-    """How a pod ends. Without a report it was killed."""
+    """How a pod ends. Without a report it was killed. `ahead`: the clock of who tells of it, in seconds."""
 
     report: Model | None
     exit_code: int = 0
+    ahead: float = 0.0
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Standin:
         self.plays: dict[str, Play] = {}
         self._addresses = (f"127.{16 + secrets.randbelow(200)}.{a}.{b}" for a in range(256) for b in range(1, 255))
         self._servers: list[ThreadingHTTPServer] = []
+        self._loaded: set[str] = set()
 
     def join(self, namespace: str, **labels: str) -> Play:
         """A new namespace that takes part. It takes no pod that Pod Security `restricted` refuses."""
@@ -157,11 +159,16 @@ class Standin:
         wait_until(stepped, seconds, otherwise=lambda: ClusterError(f"not so after {seconds} s: {what}{self._told()}"))
 
     def until_said(self, kind: str, namespace: str, name: str, type_: str, reason: str) -> str:
-        """Goes on until the condition has this reason; its message."""
-        self.until(
-            lambda: self.said(kind, namespace, name, type_)[0] == reason, f"{namespace}/{name}: {type_}={reason}"
-        )
-        return self.said(kind, namespace, name, type_)[2]
+        """Goes on until the condition has this reason; the message that it had then."""
+        said = "", "", ""
+
+        def so() -> bool:
+            nonlocal said
+            said = self.said(kind, namespace, name, type_)
+            return said[0] == reason
+
+        self.until(so, f"{namespace}/{name}: {type_}={reason}")
+        return said[2]
 
     def _told(self) -> str:
         kinds = ("RLEnvironment", "TrainingJob", "PolicyVersion", "AgentDeployment")
@@ -262,18 +269,22 @@ class Standin:
 
     def _end_job(self, namespace: str, name: str, ending: Ending) -> None:
         """As the job controller does: the finished pod first, then this."""
-        now, kinds = (
-            _now(),
-            (("SuccessCriteriaMet", "Complete") if ending.exit_code == 0 else ("FailureTarget", "Failed")),
-        )
+        now, told = _now(), _now(ending.ahead)
+        kinds = ("SuccessCriteriaMet", "Complete") if ending.exit_code == 0 else ("FailureTarget", "Failed")
         conditions = [
-            {"type": k, "status": "True", "reason": "Played", "lastTransitionTime": now, "lastProbeTime": now}
+            {"type": k, "status": "True", "reason": "Played", "lastTransitionTime": told, "lastProbeTime": now}
             for k in kinds
         ]
         counts = {"succeeded": 1, "completionTime": now} if ending.exit_code == 0 else {"failed": 1}
         start = (self.get("Job", namespace, name) or {}).get("status", {}).get("startTime", now)
         change = {"startTime": start, "conditions": conditions, **counts}
         self.patch("Job", namespace, name, {"status": change}, "status")
+
+    def ended_now(self, namespace: str, name: str) -> None:
+        """A Job's end, told of by a clock that is right."""
+        conditions = (self.get("Job", namespace, name) or {})["status"]["conditions"]
+        change = {"status": {"conditions": [{**c, "lastTransitionTime": _now()} for c in conditions]}}
+        self.patch("Job", namespace, name, change, "status")
 
     # Replicas.
 
@@ -291,7 +302,10 @@ class Standin:
         store = self._store(replicas, task_of(AgentTask, replicas).store)
         named = [status[key] for key in ("stable", "candidate") if key in status]
         for pointer in named:
-            artifacts.load(store, Artifact.model_validate(pointer["artifact"]))
+            # Kept, as by a replica: where loading takes longer than who asks will wait, the next answer is in time.
+            if (what := f"{namespace}/{name}/{pointer['artifact']['digest']}") not in self._loaded:
+                artifacts.load(store, Artifact.model_validate(pointer["artifact"]))
+                self._loaded.add(what)
         loaded = [LoadedPolicy(name=p["name"], digest=p["artifact"]["digest"], ready=True) for p in named]
         return AgentReport(epoch=status.get("epoch", 0), policies=loaded)
 
@@ -397,5 +411,5 @@ def task_of(model: type[M], workload: Raw) -> M:
     return model.model_validate_json(next(e["value"] for e in container["env"] if e["name"] == "CHECKREIN_TASK"))
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _now(ahead: float = 0.0) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")

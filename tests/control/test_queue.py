@@ -114,7 +114,7 @@ async def test_a_worker_waits_for_the_next_date_though_a_due_key_is_worked_on() 
     await queue.get()
     queue.add("a")
     queue.add("b", 0.01)
-    assert await asyncio.wait_for(queue.get(), 10) == "b"
+    assert await asyncio.wait_for(queue.get(), 60) == "b"
 
 
 async def test_a_waiting_worker_learns_of_an_earlier_date(queue: WorkQueue[str]) -> None:
@@ -122,7 +122,7 @@ async def test_a_waiting_worker_learns_of_an_earlier_date(queue: WorkQueue[str])
     waiting = asyncio.ensure_future(queue.get())
     await asyncio.sleep(0)
     queue.add("now")
-    assert await asyncio.wait_for(waiting, 10) == "now"
+    assert await asyncio.wait_for(waiting, 60) == "now"
 
 
 async def test_every_waiting_worker_gets_its_key(queue: WorkQueue[str]) -> None:
@@ -130,7 +130,7 @@ async def test_every_waiting_worker_gets_its_key(queue: WorkQueue[str]) -> None:
     await asyncio.sleep(0)
     for key in "abc":
         queue.add(key)
-    assert sorted(await asyncio.wait_for(asyncio.gather(*waiting), 10)) == ["a", "b", "c"]
+    assert sorted(await asyncio.wait_for(asyncio.gather(*waiting), 60)) == ["a", "b", "c"]
 
 
 async def test_failures_come_again_later_each_time_up_to_a_cap(queue: WorkQueue[str], clock: Clock) -> None:

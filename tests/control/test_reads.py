@@ -19,7 +19,7 @@ from checkrein.control.queue import WorkQueue
 from checkrein.control.reconciler import Reconciler
 
 Raw = dict[str, Any]
-SECONDS = 5
+SECONDS = 60
 
 
 def raw(obj: Any, version: int) -> Raw:

@@ -32,7 +32,7 @@ from checkrein.control.world import World
 from checkrein.store.client import Store
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.store]
-SECONDS = 60
+SECONDS = 180
 
 
 @pytest.fixture(scope="module")

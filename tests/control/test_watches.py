@@ -18,7 +18,7 @@ from checkrein.control.kinds import KINDS, NAMESPACE, WATCHED
 from checkrein.control.running import cancelled
 
 Raw = dict[str, Any]
-SECONDS = 20
+SECONDS = 120
 KIND = KINDS["TrainingJob"]
 SERVED = (*WATCHED, NAMESPACE)  # without namespaces kopf does not begin
 JOB: Raw = b.job().model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -29,7 +29,7 @@ from checkrein.judge.assignment import KEYED, is_keyed
 from checkrein.store.decisions.records import EndRecord
 from checkrein.store.install import install
 
-ADDRESS = "127.88.0.1"
+ADDRESS = "127.8.0.1"  # no stand-in's
 Raw = dict[str, Any]
 
 
@@ -42,6 +42,12 @@ class Clock:
 
 def ask(world: World, request: Request[Any]) -> Any:
     return asyncio.run(world.answer([request]))[request]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replica is one of this process, and as slow as that."""
+    monkeypatch.setattr("checkrein.control.world.HTTP_TIMEOUT", 60)
 
 
 @pytest.fixture

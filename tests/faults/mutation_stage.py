@@ -128,15 +128,15 @@ class Stage:
         self.create(namespace, obj, name)
         return name
 
-    def put(self, namespace: str, obj: Raw) -> None:
-        """The object in the place of what is there. Raises Refused."""
+    def put(self, namespace: str, obj: Raw, *, dry_run: bool = False) -> None:
+        """The object in the place of what is there, whose status the operator may be writing. Raises Refused."""
         kind, name = obj["kind"], obj["metadata"]["name"]
         path = KINDS[kind].path(namespace, name)
         for attempt in range(5):
             there = self.node.server.send("GET", path)
             meta = {**obj["metadata"], "resourceVersion": there["metadata"]["resourceVersion"], "namespace": namespace}
             try:
-                self.node.server.send("PUT", path, {**obj, "metadata": meta})
+                self.node.server.send("PUT", path, {**obj, "metadata": meta}, dry_run=dry_run)
                 return
             except Refused as refused:
                 if refused.status != 409 or attempt == 4:

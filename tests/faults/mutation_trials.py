@@ -21,7 +21,7 @@ from checkrein.control.kinds import KINDS
 
 Raw = dict[str, Any]
 SIDE_BY_SIDE = 32
-SECONDS = 120.0
+SECONDS = 300.0
 MOST_WRITES = 8  # of the operator in a namespace where nothing happens, within two resyncs: failures back off
 _batches = itertools.count(1)
 
@@ -64,11 +64,7 @@ def refused(stage: Stage, trial: Trial) -> bool:
     obj = stage.rebased(mutation.obj)
     try:
         if mutation.kind == "AgentDeployment" and obj["metadata"]["name"] == "cartpole":
-            meta = {**obj["metadata"], "namespace": stage.home}
-            path = KINDS[mutation.kind].path(stage.home, "cartpole")
-            there = stage.node.server.send("GET", path)
-            meta["resourceVersion"] = there["metadata"]["resourceVersion"]
-            stage.node.server.send("PUT", path, {**obj, "metadata": meta}, dry_run=True)
+            stage.put(stage.home, obj, dry_run=True)
         else:
             stage.node.server.send("POST", KINDS[mutation.kind].path(stage.empty), obj, dry_run=True)
     except Refused as refused:

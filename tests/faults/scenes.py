@@ -88,7 +88,6 @@ class Pods(Standin):
         super().__init__(server)
         self.programs = Programs()
         self.collects = False
-        self._loaded: set[str] = set()
 
     def close(self) -> None:
         self.programs.close()
@@ -228,7 +227,7 @@ class Scene:
         self.pods.collects = True
         self.pods.delete(kind, self.namespace, name)
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], bool], what: str, seconds: float | None = None) -> None:
         """Goes on until it holds; an operator that has ended is started again. Raises ClusterError."""
 
         def holds() -> bool:
@@ -236,7 +235,7 @@ class Scene:
                 self.operator.start()
             return condition()
 
-        self.pods.until(holds, what, self._patience)
+        self.pods.until(holds, what, self._patience if seconds is None else seconds)
 
     def until_said(self, kind: str, name: str, type_: str, reason: str) -> None:
         """Goes on until the condition has this reason."""

@@ -54,6 +54,7 @@ def test_they_are_the_same_in_every_run() -> None:
 
 @pytest.mark.controlplane
 @pytest.mark.store
+@pytest.mark.timeout(1800)
 def test_a_sample_is_refused_by_name_or_told_and_mended(
     stage: Stage,
     operator: Operator,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from tests.faults import faults
 from tests.faults.conftest import JOBS
 from tests.faults.plans import plan
@@ -15,6 +16,7 @@ from tests.faults.trials import Outcome, Trial, crashes, planned, play_all, told
 from checkrein.store import reservations
 from checkrein.store.client import Store
 
+pytestmark = pytest.mark.timeout(1800)  # some take most of a minute where nothing else runs
 SAMPLE = 8
 
 
@@ -49,7 +51,10 @@ def test_a_sample_ends_as_without_faults(world: World, faultless: dict[str, Outc
 
 def test_an_operator_that_loses_a_number_in_a_crash_is_found(world: World, faultless: dict[str, Outcome]) -> None:
     crash = (Point("store PUT policies/versions/cartpole/1", 0).killed("after"),)
-    trials = [Trial("sound", "suspended", crash), Trial("broken", "suspended", crash, 10, forgets_its_numbers)]
+    trials = [
+        Trial("sound", "suspended", crash),
+        Trial("broken", "suspended", crash, last=10, broken=forgets_its_numbers),
+    ]
     found = {o.trial.name: o for o in play_all(world, trials, faultless, JOBS)}
     assert (found["sound"].problems, [o.starts for o in found.values()]) == ([], [2, 2])
     assert any(problem.startswith("versions: ") for problem in found["broken"].problems)
