@@ -3,9 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.cluster.fixtures import cluster, controlplane, minio, seen, swept
 
 __all__ = ["cluster", "controlplane", "minio", "seen", "swept"]
+
+# How long an example takes says something of the machine alone.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 ON_THE_NODE = ("tests/e2e/", "tests/cluster/test_node.py")
 MARKERS = {"minio": "store", "controlplane": "controlplane", "cluster": "cluster"}
@@ -14,12 +19,15 @@ MARKERS = {"minio": "store", "controlplane": "controlplane", "cluster": "cluster
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks each test by the services that it uses, so that none is forgotten when tests are chosen by marker.
 
-    Those on the node, which take longest, come first.
+    Those on the node, which take longest, come first. The first one waits for the node, its images and what is
+    installed, too.
     """
     for item in items:
         for fixture, marker in MARKERS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
+        if item.get_closest_marker("cluster") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
     items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
 
 

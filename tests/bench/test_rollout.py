@@ -16,6 +16,8 @@ from tests.bench.rollout_times import Times, UnendingError, quiet_since
 from tests.cluster.steps import ClusterError, wait_until
 
 PLACE = "127.0.0.1"
+CALLERS = 4
+PATIENCE = 60  # seconds; every wait ends by its condition
 
 
 class Agent:
@@ -77,45 +79,49 @@ def agent() -> Agent:
 
 @pytest.fixture
 def load(agent: Agent) -> Iterator[Load]:
-    with served(agent) as port, Load([AgentPlayer(PLACE, port) for _ in range(4)], rate=200, best=500.0) as load:
+    with served(agent) as port, Load([AgentPlayer(PLACE, port) for _ in range(CALLERS)], rate=200, best=500.0) as load:
         heard(load, "first")
         yield load
 
 
 def heard(load: Load, who: str) -> None:
     since = len(load.heard)
-    wait_until(lambda: PLACE in load.places(who, since), 10, otherwise=lambda: ClusterError(str(load.failed)))
+    wait_until(lambda: PLACE in load.places(who, since), PATIENCE, otherwise=lambda: ClusterError(str(load.failed)))
 
 
 def test_a_version_that_has_left_was_heard_last_before_the_other_was_alone(agent: Agent, load: Load) -> None:
     began = load.heard[-1].at
     agent.policy = "second"
     heard(load, "second")
-    ended = quiet_since(load, "first", began, 10)
+    ended = quiet_since(load, "first", began, PATIENCE)
     assert ended is not None
     assert ended == max(h.at for h in load.heard if h.who == "first")
-    assert quiet_since(load, "first", load.heard[-1].at, 10) is None
+    assert quiet_since(load, "first", load.heard[-1].at, PATIENCE) is None
     assert load.failed == []
 
 
-def test_a_version_that_goes_on_is_told_of(load: Load) -> None:
+def test_a_version_that_goes_on_is_told_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.rollout_times.QUIET", 60.0)  # else a halt of the machine looks like nobody there
     with pytest.raises(UnendingError, match="first still answers"):
         quiet_since(load, "first", load.heard[-1].at, 0.5)
 
 
 def test_episodes_come_to_nothing_from_the_breach_on(agent: Agent, load: Load) -> None:
-    wait_until(lambda: load.mean("first") == 500.0, 10, otherwise=lambda: ClusterError("no return"))
+    wait_until(lambda: load.mean("first") == 500.0, PATIENCE, otherwise=lambda: ClusterError("no return"))
     load.spoil("first")
-    wait_until(lambda: load.mean("first") == 0.0, 10, otherwise=lambda: ClusterError("still good"))
+    wait_until(lambda: load.mean("first") == 0.0, PATIENCE, otherwise=lambda: ClusterError("still good"))
     agent.policy = "second"
-    wait_until(lambda: load.mean("second") == 500.0, 10, otherwise=lambda: ClusterError("spoilt, too"))
+    wait_until(lambda: load.mean("second") == 500.0, PATIENCE, otherwise=lambda: ClusterError("spoilt, too"))
     assert set(agent.returns["second"]) == {500.0}
-    assert agent.returns["first"] == sorted(agent.returns["first"], reverse=True)
+    came = agent.returns["first"]
+    assert set(came) == {500.0, 0.0}
+    # The other callers' last good ones may be on their way just then.
+    assert came[came.index(0.0) :].count(500.0) <= CALLERS - 1
 
 
 def test_an_answer_that_fails_is_counted_and_the_callers_go_on(agent: Agent, load: Load) -> None:
     agent.refusing = True
-    wait_until(lambda: len(load.failed) > 0, 10, otherwise=lambda: ClusterError("no failure"))
+    wait_until(lambda: len(load.failed) > 0, PATIENCE, otherwise=lambda: ClusterError("no failure"))
     agent.refusing = False
     heard(load, "first")
     assert "503" in load.failed[0]
@@ -131,7 +137,9 @@ def test_nobody_there_is_a_failure(agent: Agent) -> None:
 
 def test_a_page_tells_the_pod_that_answered(agent: Agent) -> None:
     with served(agent) as port, Load([PagePlayer(PLACE, port)], rate=100) as load:
-        wait_until(lambda: load.places("first") == {"pod-1"}, 10, otherwise=lambda: ClusterError(str(load.failed)))
+        wait_until(
+            lambda: load.places("first") == {"pod-1"}, PATIENCE, otherwise=lambda: ClusterError(str(load.failed))
+        )
     assert load.failed == []
 
 

@@ -10,7 +10,7 @@ from tests.api.server import Refused
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.steps import ClusterError, wait_until
 
-SECONDS = 30
+SECONDS = 180
 
 
 def refusal(request: Callable[[], object]) -> Refused:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.api.objects import DIGEST, MISSING, agent, changed, pointer, policy_version, strategy
+from tests.api.objects import DIGEST, MISSING, agent, changed, environment, pointer, policy_version, strategy
 from tests.api.server import Refused, Server
-from tests.charts.people import SECONDS, refusal
+from tests.charts.people import SECONDS, refusal, until_allowed
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.steps import ClusterError, wait_until
 
@@ -35,14 +35,21 @@ def bind(plane: ControlPlane, user: str, role: str) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def people(installed: ControlPlane) -> None:
-    """Namespaces, and in games: an editor, an importer, and one with all verbs on policyversions but no more."""
+def people(installed: ControlPlane, admin: Server) -> None:
+    """Namespaces, and in games: an editor, an importer, and one with all verbs on policyversions but no more; each once
+    the API server knows of it: else its refusals would be for want of that.
+    """
     for namespace in NAMESPACES:
         installed.kubectl("create", "namespace", namespace)
     bind(installed, "editor", "checkrein-edit")
     bind(installed, "importer", "checkrein-import")
     installed.kubectl("create", "clusterrole", "all-verbs", "--verb=*", "--resource=policyversions.checkrein.dev")
     bind(installed, "meddler", "all-verbs")
+    until_allowed(lambda: admin.as_user("editor").create(within("games", environment()), dry_run=True))
+    until_allowed(lambda: admin.as_user("importer").create(within("games", policy_version()), dry_run=True))
+    until_allowed(
+        lambda: admin.as_user("meddler").send("GET", "/apis/checkrein.dev/v1alpha1/namespaces/games/policyversions")
+    )
 
 
 @pytest.fixture

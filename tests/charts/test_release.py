@@ -183,7 +183,7 @@ def test_what_every_switch_adds_is_valid_to_the_api_server(release: Release, tmp
     crds = binaries.prometheus_operator_crds()
     for kind in ("servicemonitors", "podmonitors"):
         release.plane.kubectl("apply", "--server-side", "-f", str(crds / f"monitoring.coreos.com_{kind}.yaml"))
-    release.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    release.plane.kubectl.served("servicemonitors.monitoring.coreos.com", "podmonitors.monitoring.coreos.com")
     given = tmp_path / "values.yaml"
     given.write_text(yaml.safe_dump(values))
     release.plane.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})

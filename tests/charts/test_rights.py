@@ -9,6 +9,7 @@ import pytest
 from tests.api.objects import MISSING, agent, changed, environment
 from tests.api.server import APPLY, Refused, Server
 from tests.charts.conftest import OPERATOR
+from tests.charts.people import SECONDS
 from tests.cluster.steps import ClusterError, wait_until
 
 from checkrein.api.deployment import AgentDeployment
@@ -260,4 +261,4 @@ def test_every_service_account_may_read_the_keys_that_tokens_are_verified_with(a
 
 def _eventually(holds: Callable[[], bool], what: str) -> None:
     """The API server's authorizer learns of a new binding by a watch of its own."""
-    wait_until(holds, 30, otherwise=lambda: ClusterError(f"not after 30 s: {what}"))
+    wait_until(holds, SECONDS, otherwise=lambda: ClusterError(f"not after {SECONDS} s: {what}"))

@@ -128,7 +128,7 @@ def serve(state: Path) -> str:
         except OSError:
             return False
 
-    wait_until(answers, 20, otherwise=lambda: ClusterError(f"The image registry does not start:\n{log.read_text()}"))
+    wait_until(answers, 60, otherwise=lambda: ClusterError(f"The image registry does not start:\n{log.read_text()}"))
     return address
 
 

@@ -19,7 +19,7 @@ def remove(name: str) -> None:
     """Removes it everywhere, with all that is below it. The processes in it must have been killed."""
     wait_until(
         lambda: all(_emptied(root / name) for root in roots()),
-        20,
+        60,
         otherwise=lambda: ClusterError(f"Control group {name} cannot be removed: something still runs in it."),
     )
 

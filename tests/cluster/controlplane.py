@@ -32,6 +32,10 @@ class ControlPlane:
         self._apiserver: list[str | Path] = [binaries.kube(), *arguments]
         self.start_apiserver()
 
+    def audit_lines(self) -> list[str]:
+        """The events so far; of the last one a part may be written yet."""
+        return self.audit_log.read_text().rpartition("\n")[0].splitlines()
+
     def start_apiserver(self) -> None:
         """Returns once it is ready; the first time, or again after it was killed."""
         self.apiserver = self.state.start("apiserver", self._apiserver)
@@ -81,5 +85,8 @@ def apiserver_arguments(
 
 def wait_ready(apiserver: Process, kubeconfig: Path) -> None:
     """Returns once the API server says that it is ready. Raises ClusterError with its log's tail."""
-    command: list[str | Path] = [binaries.kube(), "kubectl", "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"]
-    apiserver.wait_ready(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0)
+    get: list[str | Path] = [binaries.kube(), "kubectl", "--kubeconfig", kubeconfig, "get"]
+    wanted = (["--raw", "/readyz"], ["namespace", "default"])  # it makes the namespace beside, perhaps later
+    apiserver.wait_ready(
+        lambda: all(subprocess.run([*get, *what], capture_output=True, check=False).returncode == 0 for what in wanted)
+    )

@@ -39,7 +39,7 @@ def main() -> int:
             running[process.pid] = name
 
     start("etcd", "containerd", "registry", "apiserver")
-    wait_until(lambda: ready(kubectl), 90, otherwise=lambda: ClusterError("The API server is not ready."))
+    wait_until(lambda: ready(kubectl), 180, otherwise=lambda: ClusterError("The API server is not ready."))
     register(kubectl, layout)
     start("controllers", "scheduler", "kubelet", "proxy", "dns")
     while True:
@@ -72,7 +72,7 @@ def mount(layout: Layout) -> None:
 def network(layout: Layout) -> None:
     """Addresses the link that the machine puts into this network namespace."""
     link = Path("/proc/net/dev")
-    wait_until(lambda: layout.inner in link.read_text(), 30, otherwise=lambda: ClusterError("No link to the machine."))
+    wait_until(lambda: layout.inner in link.read_text(), 60, otherwise=lambda: ClusterError("No link to the machine."))
     run("ip", ["ip", "link", "set", "lo", "up"])
     run("ip", ["ip", "address", "add", f"{layout.address}/30", "dev", layout.inner])
     run("ip", ["ip", "link", "set", layout.inner, "up"])

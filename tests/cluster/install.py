@@ -12,7 +12,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.steps import ClusterError, step
 
 NAMESPACE = "checkrein-system"
-ROLLOUT_SECONDS = 180
+ROLLOUT_SECONDS = 300
 
 
 def install(kubectl: Kubectl, images: Mapping[str, str], settings: Mapping[str, object] | None = None) -> None:
@@ -59,7 +59,15 @@ def _helm(kubectl: Kubectl, values: Mapping[str, object]) -> None:
 
 def _wait(kubectl: Kubectl, workload: str, what: str) -> None:
     try:
-        kubectl("-n", NAMESPACE, "rollout", "status", workload, f"--timeout={ROLLOUT_SECONDS}s", seconds=200)
+        kubectl(
+            "-n",
+            NAMESPACE,
+            "rollout",
+            "status",
+            workload,
+            f"--timeout={ROLLOUT_SECONDS}s",
+            seconds=ROLLOUT_SECONDS + 20,
+        )
     except ClusterError as error:
         pods = kubectl("-n", NAMESPACE, "get", "pods", "-o", "wide")
         raise ClusterError(f"{what} does not become ready: {error}\n{pods}") from error

@@ -13,7 +13,7 @@ from tests.cluster.cache import REPOSITORY
 from tests.cluster.steps import ClusterError, wait_until
 
 from checkrein.api.crds import RESOURCES
-from checkrein.api.meta import GROUP, VERSION
+from checkrein.api.meta import GROUP
 
 CRDS = REPOSITORY / "crds"
 
@@ -53,17 +53,23 @@ class Kubectl:
         self.established()
 
     def established(self) -> None:
-        """Waits until our kinds are served, which is some seconds after they are said to be (`Established`)."""
+        """Waits until our kinds are served, to kubectl's eyes too."""
+        self.served(*(f"{resource.plural}.{GROUP}" for resource in RESOURCES))
 
-        def served() -> bool:
+    def served(self, *kinds: str) -> None:
+        """Waits until PLURAL.GROUP are served: some seconds after their CRDs are said to be `Established`. kubectl asks
+        what there is, of which the API server tells later still.
+        """
+
+        def listed() -> bool:
             try:
-                for resource in RESOURCES:
-                    self("get", "--raw", f"/apis/{GROUP}/{VERSION}/{resource.plural}?limit=1")
+                for kind in kinds:
+                    self("get", kind, "--all-namespaces", "-o", "name")
             except KubectlError:
                 return False
             return True
 
-        wait_until(served, 90, otherwise=lambda: KubectlError("our CRDs are not served after 90 s"))
+        wait_until(listed, 180, otherwise=lambda: KubectlError(f"not served after 180 s: {', '.join(kinds)}"))
 
     def get(self, kind: str, name: str, *, namespace: str = "default") -> dict[str, Any]:
         """One object. Raises KubectlError where it does not exist."""

@@ -76,7 +76,8 @@ class Minio:
 
     def _ready(self) -> bool:
         trust = ssl.create_default_context(cafile=self.authorities) if self.authorities else None
-        url = f"{'https' if trust else 'http'}://{self.endpoint}/minio/health/ready"
+        # `ready` says so before its disks and users are: then it refuses what it is asked.
+        url = f"{'https' if trust else 'http'}://{self.endpoint}/minio/health/cluster"
         try:
             with urllib.request.urlopen(url, timeout=2, context=trust) as answer:
                 return bool(answer.status == 200)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.cluster import binaries, images
 from tests.cluster.cache import REPOSITORY, locked
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import LOADING, Cluster
 from tests.cluster.controlplane import wait_ready
 from tests.cluster.kubectl import KubectlError
 from tests.cluster.layout import Layout
@@ -82,7 +82,7 @@ def start(name: str, *, owned: bool) -> Cluster:
             wait_ready(process, layout.kubeconfig)
         cluster = Cluster(layout.kubeconfig)
         with step("waiting for the node to be ready"):
-            process.wait_ready(lambda: _is_ready(cluster, layout.node), 120)
+            process.wait_ready(lambda: _is_ready(cluster, layout.node))
         return cluster
     except BaseException:
         say(f"the logs of node {name} are in {state.path}/log")
@@ -95,7 +95,7 @@ def _connect(process: Process, layout: Layout) -> None:
     """Joins the node's network namespace to the machine's by a pair of links. They vanish with the namespace."""
     pid = process.identity.pid
     ours = Path("/proc/self/ns/net").readlink()
-    process.wait_ready(lambda: Path(f"/proc/{pid}/ns/net").readlink() != ours, 10)
+    process.wait_ready(lambda: Path(f"/proc/{pid}/ns/net").readlink() != ours, 60)
     outer, inner = layout.outer, layout.inner
     run("ip", ["ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", str(pid)])
     run("ip", ["ip", "address", "add", f"{layout.gateway}/30", "dev", outer])
@@ -107,7 +107,8 @@ def _is_ready(cluster: Cluster, node: str) -> bool:
     """True once pods can be created and run."""
     try:
         conditions = cluster.kubectl.get("node", node)["status"].get("conditions", [])
-        cluster.kubectl.get("serviceaccount", "default")
+        for namespace in ("default", LOADING):  # no pod is taken before its namespace has one
+            cluster.kubectl.get("serviceaccount", "default", namespace=namespace)
     except KubectlError:
         return False
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,7 +24,8 @@ from tests.cluster.steps import ClusterError, say, wait_until
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
-REMOVAL_SECONDS = 10
+REMOVAL_SECONDS = 60
+PORTS = range(20_000, 32_000)  # below those that the kernel itself gives to connections and to port 0
 LOG_TAIL = 1500  # characters of a failing component's log that are shown
 
 
@@ -58,7 +60,7 @@ class Identity:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             wait_until(
-                lambda: not self.alive(), 20, otherwise=lambda: ClusterError(f"Process {self.pid} does not end.")
+                lambda: not self.alive(), 60, otherwise=lambda: ClusterError(f"Process {self.pid} does not end.")
             )
         with contextlib.suppress(ChildProcessError):  # one of ours would stay as a zombie
             os.waitpid(self.pid, os.WNOHANG)
@@ -151,15 +153,15 @@ class State:
     @property
     def abandoned(self) -> bool:
         """True where the owner is gone, or was killed before it could say who it was."""
-        if not self.exists:
-            return True
-        owner = self._read()["owner"]
-        return owner is not None and not Identity(**owner).alive()
+        content = self._read()
+        owner = content["owner"] if content else None
+        return content is None or (owner is not None and not Identity(**owner).alive())
 
     @property
     def processes(self) -> list[Identity]:
         """What was started, in order."""
-        return [Identity(**recorded) for recorded in self._read()["processes"]] if self.exists else []
+        content = self._read()
+        return [Identity(**recorded) for recorded in content["processes"]] if content else []
 
     def start(
         self,
@@ -175,6 +177,7 @@ class State:
         """
         log = self.path / "log" / f"{name}.log"
         content = self._read()
+        assert content is not None, f"{self.path} was removed"
         with log.open("ab") as output:
             popen = subprocess.Popen(
                 list(map(str, command)),
@@ -195,12 +198,16 @@ class State:
         """Ends what still runs, last started first, and removes the folder."""
         for process in reversed(self.processes):
             process.kill()
-        if self.exists and (name := self._read()["cgroup"]):
-            cgroups.remove(name)
+        if (content := self._read()) and content["cgroup"]:
+            cgroups.remove(content["cgroup"])
         _remove(self.path)
 
-    def _read(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self._file.read_text())
+    def _read(self) -> dict[str, Any] | None:
+        """None where there is none, or its owner removes the folder just now."""
+        try:
+            content: dict[str, Any] = json.loads(self._file.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         return content
 
     def _write(self, content: Mapping[str, object]) -> None:
@@ -269,10 +276,17 @@ def tail(log: Path) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback address that nothing listens on. Nobody else gets it before all others had their turn."""
+    with locked("ports"):
+        last = folder() / "last-port"
+        found = int((last.read_text() if last.exists() else "") or random.choice(PORTS))
+        while True:
+            found = found + 1 if found + 1 in PORTS else PORTS.start
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", found))
+                break
+        last.write_text(str(found))
+    return found
 
 
 def sweep() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def finished(cluster: Cluster, name: str, namespace: str = "default") -> dict[st
         status = cluster.kubectl.get("pod", name, namespace=namespace)["status"]
         return status["phase"] in ("Succeeded", "Failed")
 
-    wait_until(ended, 120, otherwise=lambda: ClusterError(cluster.kubectl("describe", "pod", name, "-n", namespace)))
+    wait_until(ended, 300, otherwise=lambda: ClusterError(cluster.kubectl("describe", "pod", name, "-n", namespace)))
     return cluster.kubectl.get("pod", name, namespace=namespace)
 
 
@@ -81,6 +82,8 @@ def test_an_image_of_ours_runs_under_the_restricted_standard(cluster: Cluster, i
     cluster.kubectl.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": labels}}
     )
+    has_account = lambda: "default" in cluster.kubectl("get", "serviceaccounts", "-n", "restricted")  # noqa: E731
+    wait_until(has_account, 180, otherwise=lambda: ClusterError("no service account"))  # before it no pod is taken
     cluster.kubectl.apply(pod(image, cluster.images[image], command), namespace="restricted")
     state = finished(cluster, image, "restricted")["status"]
     assert state["phase"] == "Succeeded", cluster.kubectl("logs", image, "-n", "restricted")
@@ -124,8 +127,8 @@ def test_nothing_is_left_of_a_node(end: str, cluster: Cluster) -> None:
     starter.send_signal(signal.SIGKILL)
     starter.communicate()
     sweep()
-    wait_until(lambda: not alive(inside), 20, otherwise=lambda: ClusterError(f"{alive(inside)} live on."))
-    wait_until(lambda: not traces(layout), 20, otherwise=lambda: ClusterError(f"Left over: {traces(layout)}"))
+    wait_until(lambda: not alive(inside), 180, otherwise=lambda: ClusterError(f"{alive(inside)} live on."))
+    wait_until(lambda: not traces(layout), 180, otherwise=lambda: ClusterError(f"Left over: {traces(layout)}"))
     assert [path for path in FIXED_PATHS if Path(path).exists()] == fixed
     assert cluster.kubectl("get", "--raw", "/readyz") == "ok"  # the other node is none the worse
 
@@ -135,9 +138,13 @@ def alive(processes: list[Identity]) -> list[Identity]:
 
 
 def family(pid: int) -> list[Identity]:
-    """A process and all that descend from it."""
-    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    return [Identity.of(pid), *(member for child in children for member in family(int(child)))]
+    """A process and all that descend from it, but for those that end meanwhile, as what sets a pod up does."""
+    found, children = [], []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = [Identity.of(pid)]
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            children += path.read_text().split()
+    return [*found, *(member for child in children for member in family(int(child)))]
 
 
 def traces(layout: Layout) -> dict[str, list[str]]:

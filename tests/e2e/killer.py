@@ -24,7 +24,7 @@ class Killer:
         self._kubectl.apply(
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD}, "spec": spec}, namespace=NAMESPACE
         )
-        self._kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=60s")
+        self._kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=180s", seconds=200)
 
     def kill(self, pod: dict[str, Any]) -> None:
         """Ends the one process of the pod's one container. Raises KubectlError where it runs no more."""

@@ -15,21 +15,23 @@ Object = dict[str, Any]
 NAMESPACE = "kueue-system"
 API_VERSION = "kueue.x-k8s.io/v1beta2"
 MANAGER = "kueue-controller-manager"
-ROLLOUT_SECONDS = 180
+ROLLOUT_SECONDS = 300
 
 
 def install(cluster: Cluster) -> None:
     """Returns once it is ready and its webhooks answer."""
     cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(_manifests(cluster)))
     deployment = f"deployment/{MANAGER}"
-    cluster.kubectl("-n", NAMESPACE, "rollout", "status", deployment, f"--timeout={ROLLOUT_SECONDS}s", seconds=200)
+    cluster.kubectl(
+        "-n", NAMESPACE, "rollout", "status", deployment, f"--timeout={ROLLOUT_SECONDS}s", seconds=ROLLOUT_SECONDS + 20
+    )
     silent = ClusterError(f"Kueue's webhooks do not answer {ROLLOUT_SECONDS} s after its pod was ready")
     wait_until(lambda: _answers(cluster), ROLLOUT_SECONDS, otherwise=lambda: silent)
 
 
 def uninstall(cluster: Cluster) -> None:
     """All of it. No queue may be left: only Kueue takes its finalizers away."""
-    cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=json.dumps(_manifests(cluster)))
+    cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=json.dumps(_manifests(cluster)), seconds=300)
 
 
 def _answers(cluster: Cluster) -> bool:

@@ -85,6 +85,10 @@ class Agent:
         entry = self.status["history"][-1]
         return entry["event"], entry["policy"]
 
+    def go_on(self) -> None:
+        """The canary of `slow` comes to its end: what is changed here makes it no other attempt."""
+        self.patch(strategy={"canary": CANARY})
+
     def traffic(self, **returns: float) -> Traffic:
         """Callers; `returns` by version, with an underscore for the hyphen."""
         return Traffic(self.world, self.name, {k.replace("_", "-"): v for k, v in returns.items()})

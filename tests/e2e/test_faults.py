@@ -111,14 +111,20 @@ def test_a_trainer_that_is_evicted_for_its_disk_is_told_where_to_raise_it(faulty
     assert "raise spec.template.resources.limits.ephemeral-storage" in message
 
 
+def notes(world: World, name: str) -> list[str]:
+    """What Events say of an object."""
+    told = json.loads(world.kubectl("get", "events", "-o", "json"))["items"]
+    return [e["message"] for e in told if e["involvedObject"]["name"] == name]
+
+
 def test_a_drained_node_costs_no_attempt_and_no_checkpoint(faulty: World) -> None:
     """`kubectl drain` evicts by the API; with backoffLimit 0 a failure of the job's own would end it."""
     faulty.train("drained", **ENDLESS, publish={"policy": "drained"}, backoffLimit=0)
     faulty.until(TRAINING_JOB, "drained", lambda o: bool(o["status"].get("checkpoint")), "checkpointed")
     node = faulty.node()
-    only = ("--pod-selector=batch.kubernetes.io/job-name=drained-train-1", "--delete-emptydir-data", "--timeout=60s")
+    only = ("--pod-selector=batch.kubernetes.io/job-name=drained-train-1", "--delete-emptydir-data", "--timeout=180s")
     try:
-        faulty.cluster.kubectl("drain", node, *only)
+        faulty.cluster.kubectl("drain", node, *only, seconds=200)
         message = faulty.until_condition(TRAINING_JOB, "drained", "Complete", "False", "Unschedulable")
         assert "unschedulable" in message
     finally:
@@ -127,7 +133,9 @@ def test_a_drained_node_costs_no_attempt_and_no_checkpoint(faulty: World) -> Non
     assert (drained["status"]["attempt"], drained["status"]["disruptions"]) == (2, 1)
     read = lambda: "resuming from step" in faulty.kubectl("logs", "job/drained-train-2")  # noqa: E731
     wait_until(read, PATIENCE, otherwise=lambda: ClusterError("the second attempt began anew"))
-    told = json.loads(faulty.kubectl("get", "events", "-o", "json"))["items"]
-    notes = [e["message"] for e in told if e["involvedObject"]["name"] == "drained"]
-    assert any("Disrupted" in note and "was evicted or preempted" in note for note in notes), notes
+
+    def noted() -> bool:
+        return any("Disrupted" in note and "was evicted or preempted" in note for note in notes(faulty, "drained"))
+
+    wait_until(noted, PATIENCE, otherwise=lambda: ClusterError(f"not told: {notes(faulty, 'drained')}"))
     faulty.kubectl("delete", TRAINING_JOB, "drained")

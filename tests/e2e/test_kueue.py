@@ -50,10 +50,10 @@ def queue(installed: Cluster, world: World) -> Iterator[World]:
         named("LocalQueue", QUEUED["kueue.x-k8s.io/queue-name"], {"clusterQueue": CLUSTER_QUEUE}), namespace=world.name
     )
     yield world
-    world.kubectl("delete", f"{TRAINING_JOB}s", "--all")
-    world.kubectl("delete", "localqueue", "--all")
-    installed.kubectl("delete", "clusterqueue", CLUSTER_QUEUE)
-    installed.kubectl("delete", "resourceflavor", FLAVOR)
+    world.kubectl("delete", f"{TRAINING_JOB}s", "--all", seconds=300)
+    world.kubectl("delete", "localqueue", "--all", seconds=300)
+    installed.kubectl("delete", "clusterqueue", CLUSTER_QUEUE, seconds=300)
+    installed.kubectl("delete", "resourceflavor", FLAVOR, seconds=300)
 
 
 def test_jobs_train_in_turn_and_one_that_is_evicted_goes_on_as_the_same_attempt(queue: World) -> None:
@@ -70,7 +70,8 @@ def test_jobs_train_in_turn_and_one_that_is_evicted_goes_on_as_the_same_attempt(
     gone = lambda: not queue.items("pod", "batch.kubernetes.io/job-name=first-train-1")  # noqa: E731
     wait_until(gone, PATIENCE, otherwise=lambda: ClusterError("the evicted Job's pod stays"))
     stop_policy(queue, "None")  # and Kueue lets the other one go first
-    queue.until(TRAINING_JOB, "first", lambda o: "is training" in condition(o, "Complete")["message"], "training again")
+    again = lambda o: "is training" in condition(o, "Complete")["message"]  # noqa: E731
+    queue.until(TRAINING_JOB, "first", again, "training again", 2 * PATIENCE)
     read = lambda: "resuming from step" in queue.kubectl("logs", "job/first-train-1")  # noqa: E731
     wait_until(read, PATIENCE, otherwise=lambda: ClusterError("the evicted Job began anew"))
     assert queue.get(TRAINING_JOB, "first")["status"]["attempt"] == 1

@@ -12,4 +12,4 @@ def test_a_namespace_is_deleted_with_everything_in_it(world: World) -> None:
     world.deciding("cartpole-1")
     world.train("second")
     world.until("trainingjob", "second", lambda o: o["status"].get("attempt") == 1, "started")
-    world.cluster.kubectl("delete", "namespace", world.name, "--timeout=150s", seconds=160)
+    world.cluster.kubectl("delete", "namespace", world.name, "--timeout=500s", seconds=520)

@@ -21,14 +21,13 @@ from tests.cluster.processes import free_port
 PAGE = REPOSITORY / "docs" / "install.md"
 STEPS = ("Five minutes", "Five more: the next version earns its place")
 SECONDS = 1500
-LOCAL_PORT = free_port()  # in the place of 8080, which may be taken
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(2400)]  # two whole trainings and a rollout
 
 
-def typed(heading: str) -> str:
-    """The commands of the first console block under a heading."""
+def typed(heading: str, port: int) -> str:
+    """The commands of the first console block under a heading, with this port for 8080, which may be taken."""
     block = PAGE.read_text().split(f"\n## {heading}\n")[1].split("```console\n")[1].split("```")[0]
-    return re.sub(r"^\$ ", "", block, flags=re.MULTILINE).replace("8080", str(LOCAL_PORT))
+    return re.sub(r"^\$ ", "", block, flags=re.MULTILINE).replace("8080", str(port))
 
 
 @pytest.fixture
@@ -61,7 +60,9 @@ def test_what_the_page_says_leads_to_a_promoted_policy(bare: Cluster, tmp_path: 
     for name in ("charts", "manifests"):
         (checkout / name).symlink_to(REPOSITORY / name)
     path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
-    script = ["set -e", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", *map(typed, STEPS)]
+    port = free_port()
+    steps = [typed(heading, port) for heading in STEPS]
+    script = ["set -e", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT", *steps]
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=checkout,

@@ -80,13 +80,13 @@ def behind_proxies(checkrein: Cluster, minio: Minio, resting: None) -> Iterator[
 @pytest.fixture(scope="module")
 def resting(checkrein: Cluster) -> Iterator[None]:
     """The installed operator does nothing."""
-    kubectl = partial(checkrein.kubectl, "-n", NAMESPACE, seconds=200)
+    kubectl = partial(checkrein.kubectl, "-n", NAMESPACE, seconds=320)
     replicas = checkrein.kubectl.get("deployment", OPERATOR, namespace=NAMESPACE)["spec"]["replicas"]
     kubectl("scale", f"deployment/{OPERATOR}", "--replicas=0")
-    kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=180s")
+    kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=300s")
     yield
     kubectl("scale", f"deployment/{OPERATOR}", f"--replicas={replicas}")
-    kubectl("rollout", "status", f"deployment/{OPERATOR}", "--timeout=180s")
+    kubectl("rollout", "status", f"deployment/{OPERATOR}", "--timeout=300s")
 
 
 def chosen() -> list[int]:

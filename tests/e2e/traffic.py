@@ -50,7 +50,7 @@ class Traffic:
         self._addresses = [p["status"]["podIP"] for p in ready if "deletionTimestamp" not in p["metadata"]]
 
     def _play(self, number: int) -> None:
-        with httpx.Client(timeout=10, trust_env=False) as http:
+        with httpx.Client(timeout=60, trust_env=False) as http:
             count = number
             while not self._over.is_set():
                 count += 1

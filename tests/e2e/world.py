@@ -11,7 +11,7 @@ from tests.cluster.kubectl import KubectlError
 from tests.cluster.steps import ClusterError, wait_until
 
 API_VERSION = "checkrein.dev/v1alpha1"
-PATIENCE = 180  # seconds; every wait ends by its condition
+PATIENCE = 300  # seconds; every wait ends by its condition
 SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}}
 
 Object = dict[str, Any]

@@ -66,6 +66,7 @@ class Watched:
     prometheus: Prometheus
     start: float
     end: float = field(default=0.0)
+    begun: float = field(default=0.0)  # before there was an agent; Prometheus began later
 
 
 @contextmanager
@@ -78,10 +79,11 @@ def watch(controlplane: ControlPlane, minio: Minio, folder: Path) -> Iterator[Wa
         operator = _operator(own, controlplane, minio)
         living = Living(controlplane, state, Server(controlplane.kubeconfig))
         _publish(living)
+        begun = time.time()
         living.create("AgentDeployment", NAMESPACE, {"metadata": {"name": AGENT}, "spec": SPEC})
         living.until(lambda: len(living.addresses) == 2, "two replicas")
         prometheus = Prometheus(state, fixed(_targets(living, operator, trainer)), MONITORING / "alerts.yaml")
-        seen = Watched(prometheus, time.time())
+        seen = Watched(prometheus, time.time(), begun=begun)
         with Callers(lambda: list(living.addresses.values())):
             _story(living)
             _scrapes(seen, living)

@@ -100,7 +100,7 @@ class Running:
         raise AssertionError(f"ended without {text!r}: {''.join(lines)}")
 
     def end(self) -> Ended:
-        _, log = self.process.communicate(timeout=300)
+        _, log = self.process.communicate(timeout=560)
         report = self.report.read_bytes() if self.report.exists() else b""
         assert len(report) <= 4096
         return Ended(self.process.returncode, json.loads(report or b"{}"), log)

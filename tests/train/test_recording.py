@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,13 @@ from checkrein.train.shielding import Shielded
 
 MANIFEST = f"sha256:{'a' * 64}"
 SEEDS = evaluation_seeds("uid", 1, 12)
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a slow machine does not finish in time would be a remark."""
+    monkeypatch.setattr("checkrein.train.recording.SECONDS", 600.0)
+    monkeypatch.setattr("checkrein.train.recording.rendered", partial(rendered, seconds=600.0))
 
 
 @pytest.fixture(autouse=True)

@@ -41,13 +41,13 @@ def test_a_process_that_stands_still_holds_nobody_up(relay: Relay) -> None:
     for step in range(10_000):  # more than a pipe holds
         relay.tell(told(step))
     relay.close(trained=True, seconds=0.5)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert relay._process.returncode == -signal.SIGKILL
 
 
 def test_a_process_that_dies_is_told_of(relay: Relay) -> None:
     os.kill(relay._process.pid, signal.SIGKILL)
-    wait_until(lambda: relay.failure is not None, 30, otherwise=lambda: ClusterError("nobody noticed"))
+    wait_until(lambda: relay.failure is not None, 120, otherwise=lambda: ClusterError("nobody noticed"))
     assert relay.failure is not None
     assert relay.failure.reason == "TrackerUnavailable"
     assert "TensorBoard: its process ended with status -9" in relay.failure.message
@@ -60,7 +60,7 @@ def test_a_server_that_takes_requests_and_never_answers_is_told_of(
 ) -> None:
     relay = started("MLflow", {"mlflow": {"uri": hanging}}, monkeypatch)
     relay.tell(told(1))
-    wait_until(lambda: relay.failure is not None, 120, otherwise=lambda: ClusterError("nobody said so"))
+    wait_until(lambda: relay.failure is not None, 300, otherwise=lambda: ClusterError("nobody said so"))
     assert relay.failure is not None
     assert "MLflow" in relay.failure.message
     assert "timed out" in relay.failure.message

@@ -85,7 +85,7 @@ class Trainer:
     def says(self) -> TrainingProgress | None:
         """Its answer, if it gives one."""
         try:
-            return TrainingProgress.model_validate_json(httpx.get(self._url).content)
+            return TrainingProgress.model_validate_json(httpx.get(self._url, timeout=60).content)
         except httpx.HTTPError:
             return None
 
@@ -188,7 +188,9 @@ def test_a_store_without_room_is_told_and_waited_for(small: Minio, tmp_path: Any
     job = job_at(small, tmp_path, STEPS)
     trainer = Trainer(job)
     trainer.running.read_until("checkpoint of step 2048")
+    trainer.running.process.send_signal(signal.SIGSTOP)  # it does not come to its end before the store is full
     fillers = fill(job.store)
+    trainer.running.process.send_signal(signal.SIGCONT)
     assert FULL.search(trainer.until_told("StoreUnavailable"))
     trainer.running.read_until(AGAIN)
     for key in fillers:
