@@ -127,7 +127,7 @@ def test_an_override_ends_in_its_time_though_the_clock_is_set_back(
     timed: Callable[..., tuple[Deployment, Replica]], clock: WallClock
 ) -> None:
     deployment, replica = timed(**OPEN)
-    deployment.set_spec(OPEN | override("Action", action=[1], until=until(8)))
+    deployment.set_spec(OPEN | override("Action", action=[1], until=until(30)))
     answers(replica, STEER)
     clock.set(-HOUR)
     answers(replica, POLICY)

@@ -128,8 +128,9 @@ def test_an_action_takes_hold_within_a_running_episode_and_the_policy_goes_on_af
 
 def test_an_override_ends_at_its_time_without_anybody(deployed: Deployed) -> None:
     deployment, replica = deployed()
-    deployment.set_spec(OPEN | override("Action", action=[1], until=until(4)))
+    deployment.set_spec(OPEN | override("Action", action=[1]))
     answers(replica, {"action": 1})
+    deployment.set_spec(OPEN | override("Action", action=[1], until=until(4)))
     answers(replica, {"action": 0, "regime": "Policy"})
     logged(replica, kind="override", mode="")
 
@@ -290,7 +291,7 @@ def test_an_episode_ends_at_its_deadline(deployed: Deployed) -> None:
     token = replica.act()["episode"]
     wait_until(
         lambda: replica.post({"observation": OBSERVATION, "episode": token}).status_code == 400,
-        30,
+        90,
         otherwise=lambda: ClusterError("the episode does not end"),
     )
     assert replica.post({"observation": OBSERVATION, "episode": token}).json()["type"].endswith("/episode-expired")
@@ -308,7 +309,7 @@ def test_outcomes_are_taken_from_reporters_only_and_kept(deployed: Deployed) -> 
     deployment.set_spec({"auth": {"mode": "None", "reporters": [account]}})
     wait_until(
         lambda: replica.post(body, path="/v1/outcomes", token=token).status_code == 200,
-        30,
+        90,
         otherwise=lambda: ClusterError(tail(replica.process.log)),
     )
     assert logged(replica, kind="outcome", decision=decision)["reward"] == 3.5
@@ -324,7 +325,7 @@ def test_the_last_word_stays_and_an_override_still_ends_while_the_api_server_is_
     proxy = Proxy(config["clusters"][0]["cluster"]["server"])
     replica = start(deployment, api_server=proxy.url)
     replica.wait_acting("cartpole-1")
-    deployment.set_spec(OPEN | override("Action", action=[1], until=until(8)))
+    deployment.set_spec(OPEN | override("Action", action=[1], until=until(30)))
     answers(replica, {"action": 1})
     proxy.cut()
     outage = Outage()

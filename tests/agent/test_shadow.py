@@ -129,7 +129,7 @@ class Stage:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Waits for that."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - a state that nobody announces
                 await asyncio.sleep(0.005)
 
