@@ -58,7 +58,7 @@ def metric(replica: Replica, name: str) -> float:
     return sum(map(float, found))
 
 
-def awaited(condition: Callable[[], bool], replica: Replica, seconds: float = 30) -> None:
+def awaited(condition: Callable[[], bool], replica: Replica, seconds: float = 90) -> None:
     wait_until(condition, seconds, otherwise=lambda: ClusterError(tail(replica.process.log)))
 
 

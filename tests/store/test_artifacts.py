@@ -237,7 +237,9 @@ def changed(**fields: object) -> Callable[[Store, Artifact], Artifact]:
         pytest.param(pinned_to_latest, DigestMismatch, "its bytes were changed", id="the overwritten latest version"),
         pytest.param(pinned_to_delete_marker, StoreRefused, "cannot read .*: MethodNotAllowed", id="a delete marker"),
         pytest.param(swapped_version_id, NotFound, "NoSuchVersion", id="another object's version id"),
-        pytest.param(changed(version_id="no-such-id"), StoreRefused, "InvalidArgument", id="a malformed version id"),
+        pytest.param(
+            changed(version_id="no-id"), StoreRefused, r"\?versionId=no-id: Invalid", id="a malformed version id"
+        ),
         pytest.param(other_bytes, NotFound, "NoSuchVersion", id="another manifest's digest"),
         pytest.param(changed(digest=f"sha256:{'0' * 64}"), InvalidArtifact, "artifact.key is", id="another digest"),
         pytest.param(changed(key="runs/x"), InvalidArtifact, "artifact.key is 'runs/x'", id="another key"),

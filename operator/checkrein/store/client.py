@@ -115,7 +115,7 @@ class Store:
 
     def read_unverified(self, key: str, limit: int, version_id: str | None = None) -> bytes:
         """Whatever lies there now, up to `limit` bytes: for what no digest is known of. Raises NotFound, TooLarge."""
-        with self._edge("read", key):
+        with self._edge("read", f"{key}?versionId={version_id}" if version_id else key):
             response = self.client.get_object(self.location.bucket, key, version_id=version_id)
             try:
                 data: bytes = response.read(limit + 1)
