@@ -61,7 +61,7 @@ async def work(journal: Journal, name: str) -> None:
     for step in count():
         sequence = journal.append(record(name, step))
         if step % 10 == 0:
-            durable = await journal.durable(sequence, 10)
+            durable = await journal.durable(sequence, 60)
             print(f"durable {name} {step}" if durable else f"unhealthy {journal.reason}", flush=True)
         await asyncio.sleep(0)
 

@@ -7,6 +7,8 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
+from tests.cluster.processes import free_port
+
 
 class Proxy:
     """Forwards connections to `target` (https://host:port) while it is open."""
@@ -14,7 +16,7 @@ class Proxy:
     def __init__(self, target: str) -> None:
         address = urlsplit(target)
         self._target = (str(address.hostname), int(address.port or 443))
-        self._port = 0
+        self._port = free_port()
         self._lock = threading.Lock()
         self._connections: list[socket.socket] = []
         self.open()
@@ -26,7 +28,6 @@ class Proxy:
     def open(self) -> None:
         """Listen, again on the same port after `cut`."""
         self._listener = socket.create_server(("127.0.0.1", self._port))
-        self._port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:

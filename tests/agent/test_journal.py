@@ -97,14 +97,14 @@ async def test_the_store_gets_records_while_the_replica_runs(journal: Journal, s
 
 async def test_a_durable_record_is_on_the_disk(tmp_path: Path) -> None:
     journal = opened(tmp_path, None)
-    assert await journal.durable(journal.append(record("durable", 0)), 10)
+    assert await journal.durable(journal.append(record("durable", 0)), 60)
     assert b'"episode":"durable"' in written(tmp_path)
     await journal.close()
 
 
 async def test_many_wait_for_one_sync(tmp_path: Path) -> None:
     journal = opened(tmp_path, None)
-    answers = await asyncio.gather(*(journal.durable(journal.append(record("a", s)), 10) for s in range(2000)))
+    answers = await asyncio.gather(*(journal.durable(journal.append(record("a", s)), 60) for s in range(2000)))
     assert all(answers)
     await journal.close()
 
@@ -156,7 +156,7 @@ async def test_a_folder_that_cannot_be_written_is_told_and_tried_again(
     if mend:
         folder.unlink()
         await until(lambda: journal.healthy)
-        assert await journal.durable(sequence, 10)
+        assert await journal.durable(sequence, 60)
         assert await journal.close()
         assert [r.step for r in audited(store)[1]] == [0]
     else:
@@ -166,7 +166,7 @@ async def test_a_folder_that_cannot_be_written_is_told_and_tried_again(
 async def test_a_failed_write_is_written_again(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """No disk here can be made to fail at will: the system calls are."""
     journal = opened(tmp_path, store)
-    assert await journal.durable(journal.append(record("a", 0)), 10)
+    assert await journal.durable(journal.append(record("a", 0)), 60)
     real, failures = {name: getattr(os, name) for name in ("pwrite", "fdatasync")}, iter(range(6))
 
     def failing(name: str) -> Callable[..., int]:
@@ -218,11 +218,11 @@ async def test_a_store_that_is_away_costs_no_record_and_no_durability(tmp_path: 
     endpoint = away.url.removeprefix("https://")
     distant = Store(store.location.model_copy(update={"endpoint": endpoint}), store.credentials)
     journal = opened(tmp_path, distant)
-    assert await journal.durable(journal.append(record("a", 0)), 10)
+    assert await journal.durable(journal.append(record("a", 0)), 60)
     away.cut()
     await until(lambda: bool(journal.store_reason) or not journal.append(record("b", 0)))
     assert journal.healthy
-    assert await journal.durable(journal.append(record("a", 1)), 10)
+    assert await journal.durable(journal.append(record("a", 1)), 60)
     away.open()
     assert await journal.close(60)
     away.cut()
@@ -265,7 +265,7 @@ async def test_two_processes_cannot_write_one_folder(tmp_path: Path) -> None:
     assert "unavailable" in other.reason
     await holder.close()
     await until(lambda: other.healthy)
-    assert await other.durable(other.append(record("a", 0)), 10)
+    assert await other.durable(other.append(record("a", 0)), 60)
     await other.close()
 
 
@@ -319,7 +319,7 @@ async def test_a_torn_tail_is_cut_off_and_told(
 ) -> None:
     abandoned = opened(tmp_path / "before", None, Pace(seal=3600))
     for step in range(3):
-        assert await abandoned.durable(abandoned.append(record("a", step)), 10)
+        assert await abandoned.durable(abandoned.append(record("a", step)), 60)
     for path in (tmp_path / "before").rglob("*.open"):  # as its disk was when the machine stopped
         target = tmp_path / "after" / path.parent.name / path.name
         target.parent.mkdir(parents=True)
@@ -369,7 +369,7 @@ async def test_a_segment_that_vanished_from_the_disk_holds_nothing_up(tmp_path: 
     journal.append(record("first", 0))
     await until(lambda: journal.lag() == (0, 0))
     away.cut()
-    assert await journal.durable(journal.append(record("vanished", 0)), 10)
+    assert await journal.durable(journal.append(record("vanished", 0)), 60)
     await until(lambda: len(sealed(tmp_path)) > 1 and bool(journal.store_reason))
     sealed(tmp_path)[-1].unlink()
     away.open()
