@@ -106,12 +106,12 @@ class Running:
         return Ended(self.process.returncode, json.loads(report or b"{}"), log)
 
 
-def start(entry: str, task: Model, folder: Path, **variables: str) -> Running:
-    """Start `checkrein-ENTRY` on the task."""
+def start(entry: str, task: Model, folder: Path, prelude: str = "", **variables: str) -> Running:
+    """Start `checkrein-ENTRY` on the task, after the lines of a prelude."""
     report = folder / f"report-{secrets.token_hex(4)}.json"
     return Running(
         subprocess.Popen(
-            [sys.executable, "-c", f"from checkrein.train.{entry} import main; main()"],
+            [sys.executable, "-c", f"{prelude}\nfrom checkrein.train.{entry} import main; main()"],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}",
@@ -140,6 +140,7 @@ class Job:
     identity: JobIdentity = field(
         default_factory=lambda: JobIdentity(cluster="c", namespace="ns", name="j", uid=secrets.token_hex(8))
     )
+    prelude: str = ""
 
     def training(self, attempt: int = 1) -> TrainingTask:
         return TrainingTask(
@@ -168,7 +169,7 @@ class Job:
         return self.start("trainer", self.training(attempt))
 
     def start(self, entry: str, task: Model) -> Running:
-        return start(entry, task, self.folder, CHECKREIN_CREDENTIALS=str(self.credentials))
+        return start(entry, task, self.folder, self.prelude, CHECKREIN_CREDENTIALS=str(self.credentials))
 
     def written(self) -> list[str]:
         """Keys of what the job has stored."""

@@ -135,7 +135,7 @@ def test_a_resumed_job_ends_with_the_policy_of_one_that_was_never_interrupted(
 
     job = long_job(make_job, 4096)
     first = job.train(attempt=1)
-    first.read_until("checkpoint of step 2048")
+    first.read_until("checkpoint of step 512")
     first.process.send_signal(how)
     assert first.end().code != 0
     resumed = job.train(attempt=2).end()

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.store
 HYPERPARAMETERS = {"n_steps": 64, "batch_size": 64, "n_epochs": 2}
 STEPS = 4096
 PATIENCE = 180  # seconds; every wait ends by its condition
+PARTING = "from checkrein.train.tracking import relay\nrelay.PARTING_SECONDS = {}"
+"""A tracker's libraries alone may take longer to import than it has after the training."""
 TOLD = {"train/loss", "train/value_loss", "train/gradient_norm", "rollout/ep_rew_mean", "rollout/ep_len_mean"}
 
 
@@ -46,6 +48,7 @@ def tracked_job(make_job: Any, tracking: dict[str, Any], steps: int = STEPS) -> 
 
 def interrupted(job: Job, seen: Callable[[], bool]) -> tuple[int, int]:
     """Its pod is told to end once the tracker was `seen`, and a second attempt goes on: from which step, to which."""
+    job.prelude = PARTING.format(300)
     end, job.spec = job.spec, job.spec.model_copy(update={"budget": Budget(steps=10**9)})
     first = job.train(attempt=1)
     first.read_until("checkpoint of step 1024")
@@ -116,7 +119,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             return False
 
     try:
-        wait_until(answers, 180, otherwise=lambda: ClusterError((folder / "log").read_text()))
+        wait_until(answers, 300, otherwise=lambda: ClusterError((folder / "log").read_text()))
         yield url
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -208,7 +211,9 @@ def test_trackers_that_are_away_or_hang_are_told_once_and_cost_no_step(make_job:
         "mlflow": {"uri": nobody},
         "wandb": {"mode": "Online", "baseUrl": hanging, "secretRef": {"name": "wandb"}},
     }
-    ended = tracked_job(make_job, away).train().end()
+    tracked = tracked_job(make_job, away)
+    tracked.prelude = PARTING.format(60)
+    ended = tracked.train().end()
     assert ended.code == 0, ended.log
     assert ended.report["manifest"]["digest"] == plain.report["manifest"]["digest"]
     assert ended.report["progress"]["percent"] == 100
