@@ -17,14 +17,17 @@ from tests.cluster.steps import ClusterError, wait_until
 
 from checkrein.api.tasks import AgentReport, AgentTask
 
-OPERATOR = Path(__file__).parents[2] / "operator"
+ROOT = Path(__file__).parents[2]
+OPERATOR = ROOT / "operator"
 OBSERVATION = [0.01, -0.02, 0.03, 0.04]
+LONG_DRAIN = {"CHECKREIN_DRAIN_SECONDS": "5"}
+"""For who asks of a replica that has been told to stop: a slow machine may take a second or two to ask."""
 
 
 class Replica:
     """One running agent. `token_key` may be shared with another one, `keys` are more of them by the time of their
     making; `log` is the folder of its decision log, `operator` the account that may ask for evidence,
-    `env` more of its environment.
+    `env` more of its environment, `program` the module that it runs.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Replica:
         log: Path | None = None,
         operator: str = "",
         env: Mapping[str, str] | None = None,
+        program: str = "tests.agent.patient",
     ) -> None:
         self.operator = operator
         self.token_key = token_key or secrets.token_bytes(32)
@@ -54,7 +58,7 @@ class Replica:
         for made, secret in (keys or {}).items():
             (self.keys / made).write_bytes(secret)
         environment = self._environment(files, library, deployment, api_server) | dict(env or {})
-        command = [sys.executable, "-m", "checkrein.agent.main"]
+        command = [sys.executable, "-m", program]
         self.process: Process = state.start(f"replica-{self.port}", command, env=environment)
 
     def _mount(self, files: Path, library: Library, deployment: Deployment) -> None:
@@ -80,7 +84,7 @@ class Replica:
             operator=self.operator,
         )
         return {
-            "PYTHONPATH": str(OPERATOR),
+            "PYTHONPATH": f"{OPERATOR}:{ROOT}",
             "CHECKREIN_TASK": task.model_dump_json(by_alias=True),
             "CHECKREIN_SERVICE_ACCOUNT": str(files),
             "CHECKREIN_CREDENTIALS": str(files / "credentials.json"),

@@ -55,6 +55,7 @@ def judge(status: int, document: dict[str, Any]) -> None:
     assert status == 200 or (document.keys() >= wanted and document["status"] == status), document
 
 
+@pytest.mark.timeout(1800)  # minutes, on a slow machine
 def test_no_random_body_makes_the_server_fail(standing: Replica) -> None:
     counts: dict[str, int] = {}
     with connect(f"ws://127.0.0.1:{standing.port}/v1/stream", proxy=None) as stream:

@@ -17,7 +17,7 @@ from tests.agent.replica import OBSERVATION, Replica
 from checkrein.agent.connections import HEAD_BYTES, REQUEST_SECONDS, make_room
 from checkrein.agent.server import MOST_CONNECTIONS
 
-SECONDS = REQUEST_SECONDS + 20
+SECONDS = REQUEST_SECONDS + 60
 BODY = json.dumps({"observation": OBSERVATION}).encode()
 HEAD = b"POST /v1/act HTTP/1.1\r\nhost: x\r\n"
 WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.agent.conftest import StartReplica
 from tests.agent.installation import NAME, Deployment, Library
 from tests.agent.replica import OBSERVATION, Replica
 from tests.agent.test_faults import metric, stored, terminated
-from tests.agent.test_reins import OPEN, override, until
+from tests.agent.test_reins import OPEN, override, records, until
 from tests.cluster.processes import tail
 from tests.cluster.steps import ClusterError, wait_until
 
@@ -426,13 +425,9 @@ def test_the_log_names_arm_and_unit(begin: Begin) -> None:
     answer = begun(rollout, replica, "candidate")
     replica.post({"episode": answer["episode"], "truncated": True})
 
-    def logged() -> list[dict[str, Any]]:
-        files = sorted(f for f in Path(str(replica.log)).rglob("*") if f.suffix in (".open", ".sealed"))
-        lines = [line for f in files for line in f.read_bytes().splitlines()[1:]]
-        return [r for line in lines if line.endswith(b"}}") and (r := json.loads(line)["record"]).get("unit")]
+    def told() -> list[tuple[str, str, str]]:
+        found = [r for r in records(replica) if r.get("unit") == answer["unit"]]
+        return [(r["kind"], r["arm"], r["agent_id"]) for r in found]
 
-    def told() -> list[tuple[str, str]]:
-        return [(r["kind"], r["arm"]) for r in logged() if r["unit"] == answer["unit"]]
-
-    awaited(replica, lambda: told() == [("decision", "candidate"), ("end", "candidate")])
-    assert NAME in logged()[0]["agent_id"]
+    name = f"{replica.namespace}/{NAME}"
+    awaited(replica, lambda: told() == [("decision", "candidate", name), ("end", "candidate", name)])

@@ -22,7 +22,7 @@ from tests.agent import graphs, networks
 from tests.agent.conftest import StartReplica
 from tests.agent.installation import NAME, Deployment, Library
 from tests.agent.proxy import Proxy
-from tests.agent.replica import OBSERVATION, Replica
+from tests.agent.replica import LONG_DRAIN, OBSERVATION, Replica
 from tests.agent.test_reins import OPEN, Deployed, deployed, records
 from tests.bench.load import Target
 from tests.bench.log_agent import Player, life
@@ -96,7 +96,13 @@ def test_what_was_explored_is_in_the_log_whenever_the_replica_was_killed(
     for seconds in (0.1, 0.3):
         replica = start(deployment, **lasting)
         replica.wait_acting("cartpole-1")
-        life(Target(replica.port, "/v1/act", [json.dumps(OBSERVATION)], 50), players, seconds, replica.process.kill)
+        before = explorations(players)
+
+        def kill(doomed: Replica = replica, before: int = before) -> None:
+            awaited(lambda: explorations(players) > before, doomed)  # a slow machine has none so soon
+            doomed.process.kill()
+
+        life(Target(replica.port, "/v1/act", [json.dumps(OBSERVATION)], 50), players, seconds, kill)
     last = start(deployment, **lasting)
     last.wait_acting("cartpole-1")
     terminated(last)
@@ -105,6 +111,10 @@ def test_what_was_explored_is_in_the_log_whenever_the_replica_was_killed(
     assert explored
     assert explored <= {(r.decision, json.dumps(r.action)) for r in found if isinstance(r, DecisionRecord)}
     assert audit.proved
+
+
+def explorations(players: list[Player]) -> int:
+    return sum(len(player.explored) for player in players)
 
 
 def uid(deployment: Deployment) -> str:
@@ -197,9 +207,12 @@ def test_a_store_that_is_away_holds_up_neither_decisions_nor_exploration(
 
 
 def test_sigterm_within_an_episode_closes_the_stream_with_every_record(
-    deployed: Deployed, library: Library, tmp_path: Path
+    deploy: Deploy, start: StartReplica, library: Library, tmp_path: Path
 ) -> None:
-    _, replica = deployed()
+    deployment = deploy(**OPEN)
+    deployment.set_status(1, library.publish("cartpole-1", graphs.always(0)))
+    replica = start(deployment, env=LONG_DRAIN)
+    replica.wait_acting("cartpole-1")
     first = replica.act()
     second = replica.act(first["episode"], reward=1.0)
     ended = replica.act()
@@ -308,7 +321,7 @@ def test_nobody_uses_a_new_key_before_every_replica_has_it(deployed: Deployed, s
     assert begun_with(settled, running, whose) == old, "an episode keeps the key that it began with"
     assert slow.post({"observation": OBSERVATION, "episode": token}).status_code == 400
     add_key(slow, new, LONG_AGO)
-    awaited(lambda: slow.post({"observation": OBSERVATION, "episode": token}).status_code == 200, slow, 60)
+    awaited(lambda: slow.post({"observation": OBSERVATION, "episode": token}).status_code == 200, slow)
     assert begun_with(slow, slow.act()["episode"], whose) == new
 
 

@@ -79,7 +79,7 @@ async def test_what_was_appended_is_in_the_store_once_it_is_closed(tmp_path: Pat
     journal = opened(tmp_path, store)
     sequences = [journal.append(record("a", step)) for step in range(500)]
     assert sequences == list(range(2, 502))  # record 1 says that the stream is opened
-    assert await journal.close()
+    assert await journal.close(60)
     audit, found = audited(store)
     assert audit.findings == []
     assert [r.step for r in found] == list(range(500))
@@ -125,7 +125,7 @@ async def test_records_that_find_no_room_leave_a_gap(tmp_path: Path, store: Stor
     journal.start()
     await until(lambda: journal.lag()[0] == 0)
     journal.append(record("b", 0))
-    assert await journal.close()
+    assert await journal.close(60)
     audit, found = audited(store)
     assert audit.proved
     assert [(r.episode, r.step) for r in found] == [*(("a", s) for s in range(10)), ("b", 0)]
@@ -157,7 +157,7 @@ async def test_a_folder_that_cannot_be_written_is_told_and_tried_again(
         folder.unlink()
         await until(lambda: journal.healthy)
         assert await journal.durable(sequence, 60)
-        assert await journal.close()
+        assert await journal.close(60)
         assert [r.step for r in audited(store)[1]] == [0]
     else:
         assert not await journal.close(0.5)
@@ -186,7 +186,7 @@ async def test_a_failed_write_is_written_again(tmp_path: Path, store: Store, mon
         await asyncio.sleep(0)
     await until(lambda: next(failures, None) is None)
     await until(lambda: journal.healthy and journal.lag()[0] == 0)
-    assert await journal.close()
+    assert await journal.close(60)
     audit, found = audited(store)
     assert audit.findings == []
     assert [r.step for r in found] == list(range(400))
@@ -206,7 +206,7 @@ async def test_a_full_disk_loses_nothing_that_finds_room_again(tmp_path: Path, s
     assert not await journal.durable(journal.append(record("a", 300)), 10)
     away.open()
     await until(lambda: journal.healthy and journal.lag()[0] == 0)
-    assert await journal.close()
+    assert await journal.close(60)
     away.cut()
     audit, found = audited(store)
     assert audit.findings == []
@@ -235,7 +235,7 @@ async def test_the_next_boot_names_the_last(tmp_path: Path, store: Store) -> Non
     for boot in range(3):
         journal = opened(tmp_path, store)
         journal.append(record(f"boot-{boot}", 0))
-        assert await journal.close()
+        assert await journal.close(60)
     audit, _ = audited(store)
     assert audit.findings == []
     assert [layout.boot_of(s.stream) for s in audit.streams] == [1, 2, 3]
@@ -252,7 +252,7 @@ async def test_a_folder_that_is_lost_with_its_count_of_boots_makes_no_two_stream
     for folder in ("lost", "new"):
         journal = opened(tmp_path / folder, store)
         journal.append(record(folder, 0))
-        assert await journal.close()
+        assert await journal.close(60)
     audit, found = audited(store)
     assert audit.findings == []
     assert sorted(r.episode for r in found) == ["lost", "new"]
@@ -324,7 +324,7 @@ async def test_a_torn_tail_is_cut_off_and_told(
         target = tmp_path / "after" / path.parent.name / path.name
         target.parent.mkdir(parents=True)
         target.write_bytes(damage(path.read_bytes()))
-    assert await opened(tmp_path / "after", store).close()
+    assert await opened(tmp_path / "after", store).close(60)
     audit, found = audited(store)
     assert audit.proved
     assert [r.step for r in found] == list(range(left))
@@ -357,7 +357,7 @@ async def test_the_right_to_create_below_its_prefix_is_enough(tmp_path: Path, st
     session = sessions.mint(store.location, store.credentials(), granted, 3600)
     journal = opened(tmp_path, Store(store.location, lambda: session))
     journal.append(record("a", 0))
-    assert await journal.close()
+    assert await journal.close(60)
     assert audited(store)[0].findings == []
 
 
@@ -385,6 +385,6 @@ async def test_a_record_that_is_no_json_leaves_a_gap(tmp_path: Path, store: Stor
     journal = opened(tmp_path, store)
     journal.append(record("a", 0, action=object()))
     journal.append(record("a", 0))
-    assert await journal.close()
+    assert await journal.close(60)
     entries = [e.record for e in Audit(StoreSource(store, "")).entries()]
     assert [type(e) for e in entries[1:3]] == [GapRecord, DecisionRecord]

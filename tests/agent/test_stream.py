@@ -12,7 +12,7 @@ import pytest
 from tests.agent import graphs
 from tests.agent.conftest import StartReplica
 from tests.agent.installation import CALLER, Deployment, Library
-from tests.agent.replica import OBSERVATION, Replica
+from tests.agent.replica import LONG_DRAIN, OBSERVATION, Replica
 from tests.agent.test_messages import BAD
 from tests.agent.test_server import Deploy
 from tests.cluster.steps import ClusterError, wait_until
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.controlplane, pytest.mark.store]
 
 def stream(replica: Replica, token: str = "", path: str = "/v1/stream") -> ClientConnection:
     headers = {"authorization": f"Bearer {token}"} if token else None
-    return connect(f"ws://127.0.0.1:{replica.port}{path}", additional_headers=headers, proxy=None)
+    return connect(f"ws://127.0.0.1:{replica.port}{path}", additional_headers=headers, proxy=None, open_timeout=60)
 
 
 def ask(connection: ClientConnection, **message: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_replica_that_cannot_decide_yet_refuses_the_handshake(deploy: Deploy, 
 
 
 def test_a_replica_that_stops_says_goodbye(guarded: Deployment, start: StartReplica) -> None:
-    replica = start(guarded)
+    replica = start(guarded, env=LONG_DRAIN)
     replica.wait_acting("cartpole-1")
     token = guarded.token()
     with stream(replica, token) as idle, stream(replica, token) as asking:

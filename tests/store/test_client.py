@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 from tests.cluster.minio import Minio
+from tests.cluster.processes import free_port
 from tests.store.conftest import AnswersLost, Buckets
 
 from checkrein.api.digests import sha256
@@ -230,15 +231,14 @@ def test_a_server_that_answers_badly_is_unavailable(answer: bytes, operations: I
 
 
 def test_a_server_that_is_down_is_unavailable() -> None:
-    with answering(b"") as endpoint:
-        pass
-    store = Store(StoreLocation(endpoint=endpoint, secure=False, bucket="bucket"), lambda: ANYBODY)
+    place = StoreLocation(endpoint=f"127.0.0.1:{free_port()}", secure=False, bucket="bucket")
+    store = Store(place, lambda: ANYBODY)
     with pytest.raises(StoreUnavailable, match="Connection refused"):
         store.list("")
 
 
 @pytest.mark.store
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150, func_only=True)  # a minute before each of three retries would be longer
 def test_an_object_that_is_damaged_on_the_stores_disk_is_refused_without_waiting_for_it(
     policies: Store, minio: Minio
 ) -> None:
