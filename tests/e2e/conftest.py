@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import Seen
-from tests.cluster.install import NAMESPACE, install, upgrade
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.install import install, upgrade
 from tests.e2e.killer import Killer
 from tests.e2e.rollouts import AGENT, Agent
 from tests.e2e.world import World
@@ -26,16 +24,7 @@ def checkrein(cluster: Cluster, seen: Seen) -> Cluster:
     """The cluster with MinIO and Checkrein, and a patience with probes that tests can wait for."""
     with seen():
         install(cluster.kubectl, cluster.images, SETTINGS)
-        _left_alone(cluster.kubectl)
     return cluster
-
-
-def _left_alone(kubectl: Kubectl) -> None:
-    """In some tests MinIO stands still for as long as these take: the kubelet is not to start it anew meanwhile."""
-    pod = {"containers": [{"name": "minio", "livenessProbe": None}]}
-    change = json.dumps({"spec": {"template": {"spec": pod}}})
-    kubectl("-n", NAMESPACE, "patch", "statefulset", "minio", "-p", change)
-    kubectl("-n", NAMESPACE, "rollout", "status", "statefulset/minio", "--timeout=300s", seconds=320)
 
 
 @pytest.fixture(scope="session")
