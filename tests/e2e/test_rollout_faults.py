@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from tests.cluster.install import NAMESPACE
 from tests.cluster.kubectl import KubectlError
 from tests.e2e.killer import Killer
-from tests.e2e.rollouts import FIRST, SECOND, Agent, slow
+from tests.e2e.rollouts import CANARY, FIRST, SECOND, Agent, slow
 from tests.e2e.traffic import STEPS, Traffic
 from tests.e2e.world import Object
 
@@ -43,12 +43,10 @@ def events(status: Object, version: str) -> list[str]:
 def test_without_the_store_agents_decide_and_a_promotion_waits_until_its_history_is_kept(
     agent: Agent, killer: Killer
 ) -> None:
-    agent.patch(strategy=slow())
     with agent.traffic() as traffic:
         agent.patch(policyVersion=SECOND)
         agent.canary()
         with store_away(agent, killer):
-            agent.go_on()
             assert "once the store has it in its history" in agent.progressing("False", "HistoryUnavailable")
             goes_on(agent, traffic)
             status = agent.status
@@ -98,7 +96,7 @@ def test_an_operator_upgraded_in_a_canary_goes_on_and_counts_nothing_twice(
     )
     assert status["epoch"] == before["epoch"]
     assert traffic.failed == []
-    agent.go_on()
+    agent.patch(strategy={"shadow": None, "canary": CANARY})
     with agent.traffic():
         assert events(agent.stable(SECOND), SECOND) == ["Promoted"]
 
