@@ -5,7 +5,7 @@ EXTRAS := operator,trainer,agent,client,cli
 GENERATED := crds charts/checkrein/templates/crds charts/checkrein/monitoring manifests/install.yaml manifests/base \
 	manifests/monitoring docs/install.md docs/api.md docs/metrics.md
 NAME ?= dev
-JOBS ?= 3
+JOBS ?= 2
 PLANS ?= 1000
 NODE_PLANS ?= 24
 .DEFAULT_GOAL := help
