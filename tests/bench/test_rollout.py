@@ -112,6 +112,8 @@ def test_episodes_come_to_nothing_from_the_breach_on(agent: Agent, load: Load) -
     wait_until(lambda: load.mean("first") == 0.0, PATIENCE, otherwise=lambda: ClusterError("still good"))
     agent.policy = "second"
     wait_until(lambda: load.mean("second") == 500.0, PATIENCE, otherwise=lambda: ClusterError("spoilt, too"))
+    # A caller counts it before it tells it.
+    wait_until(lambda: bool(agent.returns["second"]), PATIENCE, otherwise=lambda: ClusterError("it is not told"))
     assert set(agent.returns["second"]) == {500.0}
     came = agent.returns["first"]
     assert set(came) == {500.0, 0.0}
