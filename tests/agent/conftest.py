@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.agent import graphs
+from tests.agent import graphs, patient
 from tests.agent.installation import Deployment, Library
 from tests.agent.replica import Replica
 from tests.cluster.controlplane import ControlPlane
@@ -42,7 +42,7 @@ def start(swept: None, library: Library) -> Iterator[StartReplica]:
     state = State.create(f"replicas-{os.getpid()}-{secrets.token_hex(4)}", owned=True)
 
     def make(deployment: Deployment, **options: Any) -> Replica:
-        return Replica(state, library, deployment, **options)
+        return Replica(state, library, deployment, program=patient.__name__, **options)
 
     try:
         yield make
@@ -57,7 +57,7 @@ def standing(swept: None, library: Library, with_crd: ControlPlane) -> Iterator[
     deployment.set_status(1, library.publish("cartpole-1", graphs.always(0)))
     state = State.create(f"standing-{os.getpid()}-{secrets.token_hex(4)}", owned=True)
     try:
-        made = Replica(state, library, deployment)
+        made = Replica(state, library, deployment, program=patient.__name__)
         made.wait_acting("cartpole-1")
         yield made
     finally:

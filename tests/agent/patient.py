@@ -4,20 +4,18 @@ here. What fails rather than hangs is told as soon as ever.
 
 from __future__ import annotations
 
-import checkrein.lean  # noqa: F401 - first, as in the replica's own entry point
-
-# isort: split
-from checkrein.agent import understudy
+from importlib import import_module
 
 PATIENCE = 60.0
 
-understudy.SECONDS = PATIENCE  # before others import it
 
-from checkrein.agent import pilot  # noqa: E402
+def main() -> None:
+    """The replica's own entry point, once its limits are others: who imports them takes what is there then."""
+    import_module("checkrein.lean")  # first, as in that entry point
+    for module, limit in (("understudy", "SECONDS"), ("pilot", "DURABLE_SECONDS")):
+        setattr(import_module(f"checkrein.agent.{module}"), limit, PATIENCE)
+    import_module("checkrein.agent.main").main()
 
-pilot.DURABLE_SECONDS = PATIENCE
-
-from checkrein.agent.main import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -42,7 +42,7 @@ class Replica:
         log: Path | None = None,
         operator: str = "",
         env: Mapping[str, str] | None = None,
-        program: str = "tests.agent.patient",
+        program: str = "checkrein.agent.main",
     ) -> None:
         self.operator = operator
         self.token_key = token_key or secrets.token_bytes(32)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.agent import graphs, networks
+from tests.agent import graphs, networks, patient
 from tests.agent.conftest import StartReplica
 from tests.agent.installation import NAME, Deployment, Library
 from tests.agent.proxy import Proxy
@@ -176,7 +176,7 @@ def test_a_store_that_is_away_holds_up_neither_decisions_nor_exploration(
 ) -> None:
     deployment = deploy(**OPEN, **ALWAYS)
     deployment.set_status(1, own_store.publish("cartpole-1", graphs.always(0)))
-    replica = Replica(own_store.minio.state, own_store, deployment)
+    replica = Replica(own_store.minio.state, own_store, deployment, program=patient.__name__)
     replica.wait_acting("cartpole-1")
     answers = [replica.act()]
     own_store.minio.stop()

@@ -69,7 +69,7 @@ def ours(surroundings: Installation, deployment: Deployment, **options: Any) -> 
     bodies = [json.dumps(observation) for observation in OBSERVATIONS]
 
     def start(state: State) -> Running:
-        replica = Replica(state, surroundings.library, deployment, program="checkrein.agent.main", **options)
+        replica = Replica(state, surroundings.library, deployment, **options)
         target = Target(
             replica.port, "/v1/act", bodies, EPISODE_STEPS, f"Bearer {deployment.token()}", stream="/v1/stream"
         )

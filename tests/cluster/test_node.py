@@ -82,8 +82,11 @@ def test_an_image_of_ours_runs_under_the_restricted_standard(cluster: Cluster, i
     cluster.kubectl.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": labels}}
     )
-    has_account = lambda: "default" in cluster.kubectl("get", "serviceaccounts", "-n", "restricted")  # noqa: E731
-    wait_until(has_account, 180, otherwise=lambda: ClusterError("no service account"))  # before it no pod is taken
+    wait_until(  # before it no pod is taken
+        lambda: "default" in cluster.kubectl("get", "serviceaccounts", "-n", "restricted"),
+        180,
+        otherwise=lambda: ClusterError("no service account"),
+    )
     cluster.kubectl.apply(pod(image, cluster.images[image], command), namespace="restricted")
     state = finished(cluster, image, "restricted")["status"]
     assert state["phase"] == "Succeeded", cluster.kubectl("logs", image, "-n", "restricted")

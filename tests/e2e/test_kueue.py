@@ -70,8 +70,13 @@ def test_jobs_train_in_turn_and_one_that_is_evicted_goes_on_as_the_same_attempt(
     gone = lambda: not queue.items("pod", "batch.kubernetes.io/job-name=first-train-1")  # noqa: E731
     wait_until(gone, PATIENCE, otherwise=lambda: ClusterError("the evicted Job's pod stays"))
     stop_policy(queue, "None")  # and Kueue lets the other one go first
-    again = lambda o: "is training" in condition(o, "Complete")["message"]  # noqa: E731
-    queue.until(TRAINING_JOB, "first", again, "training again", 2 * PATIENCE)
+    queue.until(
+        TRAINING_JOB,
+        "first",
+        lambda o: "is training" in condition(o, "Complete")["message"],
+        "training again",
+        2 * PATIENCE,
+    )
     read = lambda: "resuming from step" in queue.kubectl("logs", "job/first-train-1")  # noqa: E731
     wait_until(read, PATIENCE, otherwise=lambda: ClusterError("the evicted Job began anew"))
     assert queue.get(TRAINING_JOB, "first")["status"]["attempt"] == 1

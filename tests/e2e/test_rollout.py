@@ -120,8 +120,12 @@ def test_operator_and_replica_killed_in_a_canary_lose_nothing(agent: Agent) -> N
         at_once = ("--grace-period=0", "--force")
         agent.world.cluster.kubectl("-n", "checkrein-system", "delete", "pod", "-l", operators, *at_once)
         agent.world.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
-        back = lambda o: o["metadata"]["uid"] != killed and condition(o, "Ready").get("status") == "True"  # noqa: E731
-        agent.world.until("pod", pod, back, "back")
+        agent.world.until(
+            "pod",
+            pod,
+            lambda o: o["metadata"]["uid"] != killed and condition(o, "Ready").get("status") == "True",
+            "back",
+        )
         agent.until(lambda s: s["readyReplicas"] == 2, "both back")
         traffic.look()
         agent.go_on()

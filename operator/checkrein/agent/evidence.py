@@ -53,7 +53,8 @@ class EvidenceDesk:
         after = _position(scope.get("query_string", b""))
         if not self._journal.stream:
             raise not_ready("the decision log is not open yet, so there is nothing to number evidence by", "no-log")
-        # What is told stands in the log, even if this replica is killed in the next moment.
+        # What is told stands in the log, even if this replica is killed in the next moment; unless its disk is full or
+        # slow, which must not keep a candidate's faults from the gates: condition Logging says so then.
         upto = self._journal.position
         await self._journal.durable(upto, DURABLE_SECONDS)
         content = await self._encoded(after, upto)
